@@ -1,0 +1,283 @@
+-- Who may see what. Applied after every upgrade, in its transaction; it can be applied again at any time.
+--
+-- The application logs in as `portico`, which may read the directory of clinics and nothing else. At the start of each
+-- transaction it takes one of the roles below, and says in which clinic (app.clinic_id) and, for a signed-in contact,
+-- for whom (app.portal_user_id) it asks. Outside a clinic every table but the directory is permission denied.
+--
+--   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records
+--   portico_staff     a staff member: every row of the open clinic
+--   portico_portal    a portal user: rows about patients they hold live access to, and that the clinic shows
+--   portico_mailer    the worker's letters: this clinic's outbox, letterhead and key
+--   portico_operator  the command line: the clinic, its people who sign in, no records
+--   portico_queue     the worker's own bookkeeping: the queue's schema and nothing else
+
+-- 1 Roles ------------------------------------------------------------------------------------------------------------
+
+DO $roles$
+DECLARE
+    wanted text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'portico') THEN
+        CREATE ROLE portico LOGIN NOINHERIT;
+    END IF;
+    FOREACH wanted IN ARRAY ARRAY['portico_door', 'portico_staff', 'portico_portal', 'portico_mailer',
+                                  'portico_operator', 'portico_queue'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- roles are the cluster's: another database was prepared at the same moment
+        END;
+        IF NOT EXISTS (
+            SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+            WHERE r.rolname = wanted AND u.rolname = 'portico'
+        ) THEN
+            EXECUTE format('GRANT %I TO portico', wanted);
+        END IF;
+    END LOOP;
+END
+$roles$;
+
+-- 2 Begin from nothing -----------------------------------------------------------------------------------------------
+
+DO $nothing$
+DECLARE
+    thing record;
+BEGIN
+    FOR thing IN SELECT policyname, tablename FROM pg_policies WHERE schemaname = 'public' LOOP
+        EXECUTE format('DROP POLICY %I ON public.%I', thing.policyname, thing.tablename);
+    END LOOP;
+    FOR thing IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') LOOP
+        EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, portico, portico_door, portico_staff, portico_portal, '
+                       'portico_mailer, portico_operator, portico_queue', thing.relname);
+        IF thing.relname <> 'alembic_version' THEN
+            EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', thing.relname);
+            EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', thing.relname);
+        END IF;
+    END LOOP;
+END
+$nothing$;
+
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+-- Foreign-key checks run as the tables' owner, who is not always the database's.
+GRANT USAGE ON SCHEMA public TO CURRENT_USER;
+GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+
+-- 3 Who is asking ----------------------------------------------------------------------------------------------------
+-- STABLE, never IMMUTABLE: an immutable reader of a setting leaks across clinics through cached plans.
+-- After a transaction a setting is '' and not NULL; nullif makes both "nobody", which matches no row.
+
+CREATE SCHEMA IF NOT EXISTS app;
+REVOKE ALL ON SCHEMA app FROM PUBLIC;
+GRANT USAGE ON SCHEMA app TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+
+CREATE OR REPLACE FUNCTION app.clinic_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
+    AS $$ SELECT nullif(current_setting('app.clinic_id', true), '')::uuid $$;
+
+CREATE OR REPLACE FUNCTION app.portal_user_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
+    AS $$ SELECT nullif(current_setting('app.portal_user_id', true), '')::uuid $$;
+
+-- The patients whose records, or whose billing, the signed-in portal user may see now.
+CREATE OR REPLACE FUNCTION app.patients_with_records() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
+    SELECT patient_id FROM public.portal_access
+    WHERE clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND records
+      AND ended_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+$$;
+
+CREATE OR REPLACE FUNCTION app.patients_with_billing() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
+    SELECT patient_id FROM public.portal_access
+    WHERE clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND billing
+      AND ended_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+$$;
+
+CREATE OR REPLACE FUNCTION app.takes_payments() RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM public.clinics WHERE id = app.clinic_id() AND payment_processing_since_at IS NOT NULL)
+$$;
+
+CREATE OR REPLACE FUNCTION app.shows_balance() RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT app.takes_payments() AND EXISTS (
+        SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND shows_balance)
+$$;
+
+CREATE OR REPLACE FUNCTION app.shows_invoices() RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT app.takes_payments() AND EXISTS (
+        SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND shows_invoices)
+$$;
+
+-- 4 The directory: readable before a clinic is open, changed only from inside ----------------------------------------
+
+GRANT SELECT ON clinics, clinic_addresses TO portico;
+CREATE POLICY directory ON clinics FOR SELECT TO portico USING (true);
+CREATE POLICY directory ON clinic_addresses FOR SELECT TO portico USING (true);
+
+GRANT SELECT ON clinics, clinic_addresses TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+CREATE POLICY own ON clinics TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
+    USING (id = app.clinic_id()) WITH CHECK (id = app.clinic_id());
+CREATE POLICY own ON clinic_addresses TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+
+GRANT UPDATE (name, accent, logo_version) ON clinics TO portico_staff;
+GRANT INSERT, UPDATE (plan, status, payment_processing_since_at) ON clinics TO portico_operator;
+GRANT INSERT, UPDATE (retired_at) ON clinic_addresses TO portico_staff, portico_operator;
+
+-- 5 Staff: every row of the open clinic ------------------------------------------------------------------------------
+
+DO $staff$
+DECLARE
+    owned text;
+BEGIN
+    FOR owned IN
+        SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'clinic_id'
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'clinic_addresses'
+    LOOP
+        EXECUTE format('CREATE POLICY clinic ON public.%I TO portico_staff '
+                       'USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id())', owned);
+    END LOOP;
+END
+$staff$;
+
+GRANT SELECT, INSERT, UPDATE ON
+    patients, contacts, documents, appointments, document_types, portal_settings, portal_users, portal_access,
+    staff_members, mailed_links, letters, letterheads, invitation_batches, invitation_batch_rows, invoices
+    TO portico_staff;
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    relationships, search_words, document_contents, clinic_logos TO portico_staff;
+GRANT SELECT, INSERT ON account_lines TO portico_staff;
+GRANT SELECT, INSERT ON audit_entries TO portico_staff;
+GRANT SELECT ON clinic_keys TO portico_staff;
+-- Staff end sessions; they read no token and no password.
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, started_at, last_seen_at, ended_at, ended_reason),
+    UPDATE (ended_at, ended_reason) ON sessions TO portico_staff;
+
+-- 6 The door: signing in, accepting, resetting; no records -----------------------------------------------------------
+
+CREATE POLICY door ON portal_users TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON staff_members TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON passwords TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON sessions TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON mailed_links TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON letters TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON letterheads TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY door ON portal_settings FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY door ON clinic_logos FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY door ON clinic_keys FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY door ON portal_access FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY door ON patients FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY door ON audit_entries FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id());
+
+GRANT SELECT, UPDATE (accepted_at, last_sign_in_at) ON portal_users TO portico_door;
+GRANT SELECT, UPDATE (name, accepted_at, last_sign_in_at) ON staff_members TO portico_door;
+GRANT SELECT, INSERT, DELETE ON passwords TO portico_door;
+GRANT SELECT, INSERT, UPDATE (last_seen_at, ended_at, ended_reason) ON sessions TO portico_door;
+GRANT SELECT, INSERT, UPDATE (misses, ended_at, ending, letter_id) ON mailed_links TO portico_door;
+GRANT INSERT ON letters TO portico_door;
+GRANT SELECT, UPDATE (confirmed_at) ON letterheads TO portico_door;
+GRANT SELECT ON portal_settings, clinic_logos, clinic_keys TO portico_door;
+GRANT SELECT (clinic_id, portal_user_id, patient_id, ended_at, ends_at) ON portal_access TO portico_door;
+-- The birth date that an invitation asks for, and nothing else of a patient.
+GRANT SELECT (clinic_id, id, birth_on, status) ON patients TO portico_door;
+GRANT INSERT ON audit_entries TO portico_door;
+
+-- 7 Portal users: what is theirs to see, and what the clinic shows ---------------------------------------------------
+
+CREATE POLICY mine ON portal_access FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON portal_users TO portico_portal
+    USING (clinic_id = app.clinic_id() AND id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND id = app.portal_user_id());
+CREATE POLICY mine ON passwords TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON sessions TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON mailed_links TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+
+CREATE POLICY family ON patients FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND (id = ANY (ARRAY(SELECT app.patients_with_records())) OR id = ANY (ARRAY(SELECT app.patients_with_billing()))));
+CREATE POLICY shown ON document_types FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND is_visible_on_portal);
+CREATE POLICY family ON documents FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
+           AND status = 'signed' AND held_back_at IS NULL
+           AND document_type_id = ANY (ARRAY(SELECT id FROM document_types)));
+CREATE POLICY family ON document_contents FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM documents WHERE documents.clinic_id = document_contents.clinic_id
+                       AND documents.id = document_contents.document_id));
+CREATE POLICY family ON appointments FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND patient_id = ANY (ARRAY(SELECT app.patients_with_records())));
+CREATE POLICY family ON account_lines FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
+           AND ((SELECT app.shows_balance()) OR ((SELECT app.shows_invoices()) AND invoice_id IS NOT NULL)));
+CREATE POLICY family ON invoices FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
+           AND status <> 'draft' AND (SELECT app.shows_invoices()));
+
+CREATE POLICY portal ON portal_settings FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
+CREATE POLICY portal ON clinic_keys FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
+CREATE POLICY post ON letters FOR INSERT TO portico_portal WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY post ON audit_entries FOR INSERT TO portico_portal WITH CHECK (clinic_id = app.clinic_id());
+
+GRANT SELECT ON
+    portal_access, patients, document_types, documents, document_contents, appointments, account_lines, invoices,
+    portal_settings, clinic_keys TO portico_portal;
+GRANT SELECT, UPDATE (name, phone) ON portal_users TO portico_portal;
+GRANT SELECT, INSERT, DELETE ON passwords TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (ended_at, ended_reason) ON sessions TO portico_portal;
+GRANT SELECT (clinic_id, id, portal_user_id, staff_member_id, purpose, ended_at), UPDATE (ended_at, ending) ON mailed_links TO portico_portal;
+GRANT INSERT ON letters, audit_entries TO portico_portal;
+
+-- 8 The mailer -------------------------------------------------------------------------------------------------------
+
+CREATE POLICY mailer ON letters TO portico_mailer
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY mailer ON letterheads FOR SELECT TO portico_mailer USING (clinic_id = app.clinic_id());
+CREATE POLICY mailer ON clinic_keys FOR SELECT TO portico_mailer USING (clinic_id = app.clinic_id());
+GRANT SELECT, UPDATE (state, next_try_at, tries, ended_at, fault) ON letters TO portico_mailer;
+GRANT SELECT ON letterheads, clinic_keys TO portico_mailer;
+
+-- 9 Operators: the clinic and who signs in; no records ---------------------------------------------------------------
+
+CREATE POLICY operator ON clinic_keys TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON portal_settings TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON letterheads TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON document_types TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON staff_members TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON mailed_links TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON sessions TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON letters FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON audit_entries FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
+GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members TO portico_operator;
+GRANT SELECT, INSERT, UPDATE (ended_at, ending, letter_id) ON mailed_links TO portico_operator;
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, ended_at), UPDATE (ended_at, ended_reason) ON sessions TO portico_operator;
+GRANT INSERT ON letters, audit_entries TO portico_operator;
+
+-- 10 The queue: enqueue from any role that changes something; run as portico_queue only ------------------------------
+
+GRANT USAGE ON SCHEMA q TO portico_door, portico_staff, portico_portal, portico_operator, portico_queue;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA q TO portico_queue;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA q TO portico_door, portico_staff, portico_portal, portico_operator, portico_queue;
+GRANT INSERT, SELECT (id) ON q.procrastinate_jobs TO portico_door, portico_staff, portico_portal, portico_operator;
+GRANT INSERT ON q.procrastinate_events TO portico_door, portico_staff, portico_portal, portico_operator;

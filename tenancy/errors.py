@@ -1,0 +1,31 @@
+"""The four ways the house says no. Each carries a sentence fit for the page that says what to do."""
+
+from typing import Any
+
+
+class PorticoError(Exception):
+    """A refusal with a sentence for the person in front of the screen.
+
+    `message` may be a lazily translated string; `field` names the form field it belongs to, if one.
+    """
+
+    def __init__(self, message: Any = "", *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class NotFound(PorticoError):
+    """Wrong clinic, wrong family or missing: the three must not be told apart (404)."""
+
+
+class NotAllowed(PorticoError):
+    """Known person, missing right (403)."""
+
+
+class Refused(PorticoError):
+    """What was typed breaks a rule (422)."""
+
+
+class Conflict(PorticoError):
+    """Somebody else was first; reload and look again (409)."""

@@ -1,0 +1,108 @@
+"""Background work: a job is enqueued in the transaction whose state it follows, names its clinic and opens it.
+
+The queue is procrastinate's, in its own schema, run by `flask worker` under the role `portico_queue`, which can
+touch nothing but the queue; a job's own work runs under the role it names.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import procrastinate
+from flask import Flask
+from procrastinate.job_context import JobContext
+
+from tenancy import clinics, tenant
+from tenancy.database import QUEUE_SCHEMA, db, transaction
+from tenancy.settings import Settings
+from tenancy.tenant import Role
+
+QUEUE_ROLE = "portico_queue"
+log = logging.getLogger(__name__)
+
+# Never opened: the web side enqueues on its own transaction's connection.
+queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+def enqueue(task: str, **arguments: Any) -> None:
+    """Enqueue for the open clinic, in the running transaction: no commit, no job."""
+    connection = db.session.connection().connection.driver_connection
+    queue.configure_task(task, connection=connection).defer(clinic_id=str(tenant.current_clinic_id()), **arguments)
+
+
+def enqueue_outside_clinics(task: str, **arguments: Any) -> None:
+    """Enqueue what belongs to no clinic, at once, under the queue's own role."""
+    with clinics.nobody_asking(), transaction() as session:
+        connection = session.connection()
+        connection.exec_driver_sql(f"SET LOCAL ROLE {QUEUE_ROLE}")
+        queue.configure_task(task, connection=connection.connection.driver_connection).defer(**arguments)
+
+
+def in_clinic(name: str, role: Role, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare a job that runs inside the clinic it names. The function opens its own transactions."""
+
+    def declare(work: Callable[..., None]) -> Callable[..., None]:
+        @queue.task(name=name, pass_context=True, **options)
+        def run(context: JobContext, /, clinic_id: str, **arguments: Any) -> None:
+            flask: Flask = context.additional_context["flask"]
+            with flask.app_context(), clinics.open_clinic(UUID(clinic_id), role):
+                work(**arguments)
+
+        return work
+
+    return declare
+
+
+def outside_clinics(name: str, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Declare a job that belongs to no clinic (a front-door request)."""
+
+    def declare(work: Callable[..., None]) -> Callable[..., None]:
+        @queue.task(name=name, pass_context=True, **options)
+        def run(context: JobContext, /, **arguments: Any) -> None:
+            flask: Flask = context.additional_context["flask"]
+            with flask.app_context():
+                work(**arguments)
+
+        return work
+
+    return declare
+
+
+def every_clinic(name: str, cron: str, role: Role) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Declare a periodic job that walks the directory. One clinic's failure does not stop the others."""
+
+    def declare(work: Callable[[], None]) -> Callable[[], None]:
+        @queue.periodic(cron=cron)
+        @queue.task(name=name, pass_context=True, queueing_lock=name)
+        def run(context: JobContext, /, timestamp: int) -> None:
+            flask: Flask = context.additional_context["flask"]
+            with flask.app_context():
+                walk_clinics(work, role)
+
+        return work
+
+    return declare
+
+
+def walk_clinics(work: Callable[[], None], role: Role) -> None:
+    """Run `work` inside every active clinic, each on its own."""
+    with transaction():
+        listed = clinics.in_directory()
+    for clinic in listed:
+        if not clinic.is_active:
+            continue
+        try:
+            with clinics.open_clinic(clinic, role):
+                work()
+        except Exception:
+            log.exception("A periodic job failed in clinic %s", clinic.id)
+
+
+def worker(settings: Settings) -> procrastinate.App:
+    """The queue with a connection of its own, for the worker process."""
+    conninfo = settings.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    options = f"-c role={QUEUE_ROLE} -c search_path={QUEUE_SCHEMA}"
+    return queue.with_connector(
+        procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3, kwargs={"options": options})
+    )

@@ -1,0 +1,64 @@
+"""Who is asking: the open clinic, the database role to take there, and the signed-in portal user if one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """The database roles a transaction may take; `migrations/row_security.sql` says what each may see."""
+
+    DOOR = "portico_door"  # nobody has signed in yet
+    STAFF = "portico_staff"
+    PORTAL = "portico_portal"
+    MAILER = "portico_mailer"
+    OPERATOR = "portico_operator"
+
+
+class NoClinicOpen(RuntimeError):
+    """Code that belongs inside a clinic ran outside one."""
+
+
+@dataclass(frozen=True)
+class Tenant:
+    clinic_id: UUID
+    role: Role
+    portal_user_id: UUID | None = None
+
+
+_tenant: ContextVar[Tenant | None] = ContextVar("tenant", default=None)
+
+
+def current() -> Tenant:
+    """The open clinic and who is asking. Raises NoClinicOpen."""
+    tenant = _tenant.get()
+    if tenant is None:
+        raise NoClinicOpen("No clinic is open here.")
+    return tenant
+
+
+def find_current() -> Tenant | None:
+    return _tenant.get()
+
+
+def current_clinic_id() -> UUID:
+    """Default of every `clinic_id` column: a row belongs to the clinic it was made in."""
+    return current().clinic_id
+
+
+@contextmanager
+def opened(tenant: Tenant | None) -> Iterator[None]:
+    """Set the context for a block. Use `tenancy.clinics.open_clinic`, which also guards running transactions."""
+    token = _tenant.set(tenant)
+    try:
+        yield
+    finally:
+        _tenant.reset(token)
+
+
+def become(role: Role, portal_user_id: UUID | None = None) -> None:
+    """From the next transaction on, act as this role inside the same open clinic."""
+    _tenant.set(replace(current(), role=role, portal_user_id=portal_user_id))
