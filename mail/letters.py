@@ -1,0 +1,109 @@
+"""Every letter we can ever send, one frozen dataclass each.
+
+A letter carries ids only. What it says is written when it is sent, from the clinic's present name and address, so no
+text of a letter ever lies in the database, and nothing about a patient can get into one.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+from uuid import UUID
+
+from tenancy.link_tokens import Purpose
+
+
+@dataclass(frozen=True)
+class Letter:
+    kind: ClassVar[str]
+    to: str
+
+
+@dataclass(frozen=True)
+class LinkLetter(Letter):
+    """A letter with a single-use link in it."""
+
+    purpose: ClassVar[Purpose]
+    link_id: UUID
+
+
+@dataclass(frozen=True)
+class StaffInvitation(LinkLetter):
+    kind = "staff_invitation"
+    purpose = Purpose.STAFF_INVITATION
+
+
+@dataclass(frozen=True)
+class PortalInvitation(LinkLetter):
+    kind = "portal_invitation"
+    purpose = Purpose.INVITATION
+
+
+@dataclass(frozen=True)
+class PasswordReset(LinkLetter):
+    kind = "password_reset"
+    purpose = Purpose.PASSWORD_RESET
+
+
+@dataclass(frozen=True)
+class StaffPasswordReset(LinkLetter):
+    kind = "staff_password_reset"
+    purpose = Purpose.STAFF_PASSWORD_RESET
+
+
+@dataclass(frozen=True)
+class ReplyToConfirmation(LinkLetter):
+    kind = "reply_to_confirmation"
+    purpose = Purpose.REPLY_TO
+
+
+@dataclass(frozen=True)
+class AccessAdded(Letter):
+    """An existing portal user may see another patient from now on."""
+
+    kind = "access_added"
+
+
+@dataclass(frozen=True)
+class PasswordChanged(Letter):
+    """To a portal user whose password was just set anew."""
+
+    kind = "password_changed"
+
+
+@dataclass(frozen=True)
+class StaffPasswordChanged(Letter):
+    kind = "staff_password_changed"
+
+
+@dataclass(frozen=True)
+class InvitationLocked(Letter):
+    """To the clinic's admins: someone missed the birth date too often."""
+
+    kind = "invitation_locked"
+    portal_user_id: UUID
+
+
+KINDS: dict[str, type[Letter]] = {
+    letter.kind: letter
+    for letter in (
+        StaffInvitation,
+        PortalInvitation,
+        PasswordReset,
+        StaffPasswordReset,
+        ReplyToConfirmation,
+        AccessAdded,
+        PasswordChanged,
+        StaffPasswordChanged,
+        InvitationLocked,
+    )
+}
+
+
+def ids_in(letter: Letter) -> dict[str, str]:
+    """What of a letter is stored beside its kind and address: ids."""
+    return {name: str(value) for name, value in asdict(letter).items() if name != "to"}
+
+
+def restored(kind: str, to: str, ids: dict[str, Any]) -> Letter:
+    """The letter that `ids_in` was taken from."""
+    made = KINDS[kind]
+    return made(to=to, **{field.name: UUID(ids[field.name]) for field in fields(made) if field.name != "to"})
