@@ -1,0 +1,110 @@
+-- Carries out one chunk of a confirmed invitation batch, in one statement. Row security confines it to the open clinic.
+-- A row that loses a race for a new portal user keeps no fate and is judged again with the next chunk.
+-- mac(link) is HMAC-SHA256 under the clinic's link key: sha256(outer || sha256(inner || 'invitation:' || id)).
+WITH chunk AS (
+    SELECT position, relationship_id, email_norm
+    FROM invitation_batch_rows
+    WHERE clinic_id = app.clinic_id() AND batch_id = %(batch_id)s AND fate IS NULL
+    ORDER BY position LIMIT %(chunk)s FOR UPDATE
+),
+judged AS MATERIALIZED (
+    SELECT chunk.position, contact.id AS contact_id, contact.name, contact.email, contact.email_norm,
+           patient.id AS patient_id, relationship.kind, holder.id AS holder_id, holder.accepted_at,
+           CASE
+               WHEN relationship.id IS NULL THEN 'gone'
+               WHEN contact.email_norm IS NULL THEN 'no_address'
+               WHEN contact.email_norm <> chunk.email_norm THEN 'address_changed'
+               WHEN contact.do_not_invite THEN 'do_not_invite'
+               WHEN patient.status <> 'active' THEN 'inactive_patient'
+               WHEN holder.deactivated_at IS NOT NULL THEN 'deactivated'
+               WHEN access.id IS NOT NULL THEN 'has_access'
+           END AS refusal
+    FROM chunk
+    LEFT JOIN relationships relationship
+        ON relationship.clinic_id = app.clinic_id() AND relationship.id = chunk.relationship_id
+    LEFT JOIN contacts contact
+        ON contact.clinic_id = relationship.clinic_id AND contact.id = relationship.contact_id
+    LEFT JOIN patients patient
+        ON patient.clinic_id = relationship.clinic_id AND patient.id = relationship.patient_id
+    LEFT JOIN portal_users holder
+        ON holder.clinic_id = contact.clinic_id AND holder.email_norm = contact.email_norm
+    LEFT JOIN portal_access access
+        ON access.clinic_id = holder.clinic_id AND access.portal_user_id = holder.id
+        AND access.patient_id = patient.id AND access.ended_at IS NULL
+),
+made AS (
+    INSERT INTO portal_users (clinic_id, email, email_norm, name, invited_at)
+    SELECT DISTINCT ON (email_norm) app.clinic_id(), email, email_norm, name, %(now)s
+    FROM judged WHERE refusal IS NULL AND holder_id IS NULL
+    ORDER BY email_norm, position
+    ON CONFLICT (clinic_id, email_norm) DO NOTHING
+    RETURNING id, email_norm
+),
+invited AS MATERIALIZED (
+    SELECT judged.position, judged.contact_id, judged.patient_id, judged.kind, judged.email_norm,
+           judged.accepted_at, coalesce(judged.holder_id, made.id) AS holder_id
+    FROM judged LEFT JOIN made ON made.email_norm = judged.email_norm
+    WHERE judged.refusal IS NULL AND coalesce(judged.holder_id, made.id) IS NOT NULL
+),
+given AS (
+    INSERT INTO portal_access (clinic_id, portal_user_id, patient_id, contact_id, relationship, records, billing,
+                               starts_at, given_by_id)
+    SELECT DISTINCT ON (holder_id, patient_id)
+           app.clinic_id(), holder_id, patient_id, contact_id, kind, true, true, %(now)s, %(given_by)s
+    FROM invited ORDER BY holder_id, patient_id, position
+    ON CONFLICT (clinic_id, portal_user_id, patient_id) WHERE ended_at IS NULL DO NOTHING
+    RETURNING portal_user_id, patient_id, contact_id
+),
+written AS MATERIALIZED (
+    SELECT holder_id, email_norm, accepted_at IS NOT NULL AS is_active,
+           gen_random_uuid() AS link_id, gen_random_uuid() AS letter_id
+    FROM (SELECT DISTINCT holder_id, email_norm, accepted_at
+          FROM invited JOIN given ON given.portal_user_id = invited.holder_id
+              AND given.patient_id = invited.patient_id) people
+),
+superseded AS (
+    UPDATE mailed_links SET ended_at = %(now)s, ending = 'superseded'
+    FROM written
+    WHERE mailed_links.clinic_id = app.clinic_id() AND mailed_links.portal_user_id = written.holder_id
+      AND mailed_links.purpose = 'invitation' AND mailed_links.ended_at IS NULL AND NOT written.is_active
+),
+linked AS (
+    INSERT INTO mailed_links (clinic_id, id, purpose, portal_user_id, email_norm, token_hash, issued_at, expires_at,
+                              misses, letter_id)
+    SELECT app.clinic_id(), link_id, 'invitation', holder_id, email_norm,
+           sha256(sha256(%(outer)s || sha256(%(inner)s || convert_to('invitation:' || link_id, 'UTF8')))),
+           %(now)s, %(expires_at)s, 0, letter_id
+    FROM written WHERE NOT is_active
+),
+posted AS (
+    INSERT INTO letters (clinic_id, id, kind, to_address, ids, state, posted_at, next_try_at, tries)
+    SELECT app.clinic_id(), letter_id,
+           CASE WHEN is_active THEN 'access_added' ELSE 'portal_invitation' END,
+           email_norm,
+           CASE WHEN is_active THEN '{}'::jsonb ELSE jsonb_build_object('link_id', link_id) END,
+           'waiting', %(now)s, %(now)s, 0
+    FROM written
+),
+audited AS (
+    INSERT INTO audit_entries (clinic_id, at, actor_kind, actor_id, event, patient_id, subject_id, details)
+    SELECT app.clinic_id(), %(now)s, %(actor_kind)s, %(given_by)s, 'portal_access.given', patient_id, portal_user_id,
+           jsonb_build_object('batch_id', %(batch_id)s::uuid)
+    FROM given
+),
+decided AS (
+    UPDATE invitation_batch_rows row
+    SET fate = CASE
+        WHEN judged.refusal IS NOT NULL THEN judged.refusal
+        WHEN given.portal_user_id IS NULL THEN 'has_access'
+        WHEN invited.accepted_at IS NOT NULL THEN 'access_added'
+        ELSE 'invited'
+    END
+    FROM judged
+    LEFT JOIN invited ON invited.position = judged.position
+    LEFT JOIN given ON given.portal_user_id = invited.holder_id AND given.patient_id = invited.patient_id
+        AND given.contact_id = invited.contact_id
+    WHERE row.clinic_id = app.clinic_id() AND row.batch_id = %(batch_id)s AND row.position = judged.position
+      AND (judged.refusal IS NOT NULL OR invited.position IS NOT NULL)
+    RETURNING row.fate
+)
+SELECT count(*) AS decided, count(*) FILTER (WHERE fate IN ('invited', 'access_added')) AS given FROM decided

@@ -1,0 +1,105 @@
+"""Passwords: the rules for choosing one, and how it is kept (argon2id) and checked."""
+
+from datetime import datetime
+from functools import lru_cache
+from importlib.resources import files
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import Mapped
+
+from clinic import names
+from clinic.actors import Held, Holder, held_by_one
+from tenancy import clock
+from tenancy.database import Base, ClinicOwned, db
+from tenancy.errors import Refused
+
+SHORTEST = 15  # alone; 8 together with a second factor
+LONGEST = 256
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Checked when there is no password to check, so that both answers take as long.
+_NOBODYS = _hasher.hash("nobody has this password")
+
+
+class Password(Held, ClinicOwned, Base):
+    __tablename__ = "passwords"
+    __table_args__ = held_by_one()
+
+    hash: Mapped[str]
+    set_at: Mapped[datetime]
+
+
+def check_rules(password: str, *, clinic_name: str, email: str) -> None:
+    """Raises Refused with what to do. Any character is welcome; there are no composition rules."""
+    if len(password) < SHORTEST:
+        raise Refused(
+            _l("Use at least 15 characters. Four or five unrelated words are easy to remember."), field="password"
+        )
+    if len(password) > LONGEST:
+        raise Refused(_l("Use at most 256 characters."), field="password")
+    plain = _squeezed(password)
+    if plain in common_passwords() or len(set(plain)) < 5 or _is_repeated(plain):
+        raise Refused(_l("This password is too easy to guess. Please choose another."), field="password")
+    local_part = _squeezed(email.partition("@")[0])
+    for known in (_squeezed(clinic_name), _squeezed(email), local_part):
+        if len(known) >= 4 and known in plain:
+            raise Refused(
+                _l("Leave the clinic's name and your e-mail address out of your password."), field="password"
+            )
+
+
+@lru_cache
+def common_passwords() -> frozenset[str]:
+    """Well-known passwords, squeezed, one a line in common_passwords.txt."""
+    return frozenset(files("clinic").joinpath("common_passwords.txt").read_text().split())
+
+
+def choose(holder: Holder, password: str) -> None:
+    """Keep this password for the holder; the one before stops working. Rules were checked by the caller."""
+    db.session.execute(delete(Password).where(_of(holder)))
+    db.session.add(
+        Password(
+            staff_member_id=holder.staff_member_id,
+            portal_user_id=holder.portal_user_id,
+            hash=_hasher.hash(password),
+            set_at=clock.now(),
+        )
+    )
+    db.session.flush()
+
+
+def is_right(holder: Holder | None, password: str) -> bool:
+    """Whether this is the holder's password. Takes as long for nobody as for somebody."""
+    kept = None
+    if holder:
+        kept = db.session.scalars(select(Password.hash).where(_of(holder))).one_or_none()
+    try:
+        _hasher.verify(kept or _NOBODYS, password[:LONGEST])
+    except (VerificationError, InvalidHashError):
+        return False
+    return kept is not None
+
+
+def exists(holder: Holder) -> bool:
+    return db.session.scalars(select(Password.id).where(_of(holder))).one_or_none() is not None
+
+
+def _of(holder: Holder) -> ColumnElement[bool]:
+    if holder.staff_member_id:
+        return Password.staff_member_id == holder.staff_member_id
+    return Password.portal_user_id == holder.portal_user_id
+
+
+def _squeezed(text: str) -> str:
+    return "".join(letter for letter in names.folded(text) if letter.isalnum())
+
+
+def _is_repeated(plain: str) -> bool:
+    """`passwordpassword`, `abcabcabcabcabc`: one short piece again and again, or one run of the keyboard."""
+    for length in range(1, len(plain) // 2 + 1):
+        if len(plain) % length == 0 and plain == plain[:length] * (len(plain) // length):
+            piece = plain[:length]
+            return length < 5 or piece in common_passwords()
+    return plain in "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz" or plain in "01234567890123456789012345"

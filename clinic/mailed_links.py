@@ -1,0 +1,144 @@
+"""Mailed links: single use, for one purpose, for one person or address, for a limited time.
+
+Looking at a link never uses it up. Its one surprise: a link that is no longer good still says why (used, superseded,
+expired, locked), so that each has its own honest page.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Index, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from clinic.actors import Held, Holder, held_by_one
+from tenancy import clock, keys, link_tokens
+from tenancy.database import Base, ClinicOwned, db, one_of
+from tenancy.link_tokens import Purpose
+
+LASTS = {
+    Purpose.INVITATION: timedelta(days=7),
+    Purpose.STAFF_INVITATION: timedelta(days=7),
+    Purpose.REPLY_TO: timedelta(days=7),
+    Purpose.PASSWORD_RESET: timedelta(minutes=30),
+    Purpose.STAFF_PASSWORD_RESET: timedelta(minutes=30),
+}
+MOST_MISSES = 5
+
+
+class LinkState(StrEnum):
+    GOOD = "good"
+    EXPIRED = "expired"
+    USED = "used"
+    SUPERSEDED = "superseded"  # a newer one was mailed
+    WITHDRAWN = "withdrawn"  # the clinic took it back, or what it was for is gone
+    LOCKED = "locked"  # the birth date was missed too often
+
+
+ENDINGS = frozenset({LinkState.USED, LinkState.SUPERSEDED, LinkState.WITHDRAWN, LinkState.LOCKED})
+
+
+class MailedLink(Held, ClinicOwned, Base):
+    __tablename__ = "mailed_links"
+    __table_args__ = (
+        *held_by_one(or_nobody=True),
+        one_of("purpose", Purpose),
+        one_of("ending", LinkState),
+        Index("uq_mailed_links_token_hash", "clinic_id", "token_hash", unique=True),
+        Index("ix_mailed_links_portal_user", "clinic_id", "portal_user_id", "issued_at"),
+        Index("ix_mailed_links_staff_member", "clinic_id", "staff_member_id", "issued_at"),
+    )
+    purpose: Mapped[str]
+    email_norm: Mapped[str]  # the address it went to: another address, another link
+    token_hash: Mapped[bytes]
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    misses: Mapped[int] = mapped_column(default=0)
+    ended_at: Mapped[datetime | None]
+    ending: Mapped[str | None]
+    letter_id: Mapped[UUID | None]
+
+    @property
+    def state(self) -> LinkState:
+        if self.ending:
+            return LinkState(self.ending)
+        return LinkState.EXPIRED if self.expires_at <= clock.now() else LinkState.GOOD
+
+    @property
+    def is_good(self) -> bool:
+        return self.state == LinkState.GOOD
+
+
+def issue(purpose: Purpose, holder: Holder, email_norm: str) -> MailedLink:
+    """A new link; every earlier one of this purpose for this holder stops working."""
+    supersede(purpose, holder)
+    now = clock.now()
+    link_id = uuid4()
+    secret = link_tokens.token(keys.signing_key(link_tokens.KEY_PURPOSE), purpose, link_id)
+    link = MailedLink(
+        id=link_id,
+        purpose=purpose,
+        staff_member_id=holder.staff_member_id,
+        portal_user_id=holder.portal_user_id,
+        email_norm=email_norm,
+        token_hash=link_tokens.token_hash(secret),
+        issued_at=now,
+        expires_at=now + LASTS[purpose],
+    )
+    db.session.add(link)
+    db.session.flush()
+    return link
+
+
+def supersede(purpose: Purpose, holder: Holder) -> None:
+    _end(LinkState.SUPERSEDED, MailedLink.purpose == purpose, _of(holder))
+
+
+def withdraw_all_of(holder: Holder) -> None:
+    """Every open link of a person, whatever for: access was ended, a password was changed."""
+    _end(LinkState.WITHDRAWN, _of(holder))
+
+
+def withdraw_all_in_clinic() -> None:
+    """Every open link: the clinic's address changed, and links are bound to it."""
+    _end(LinkState.WITHDRAWN)
+
+
+def find(purpose: Purpose, secret: str, *, lock: bool = False) -> MailedLink | None:
+    """The link of this secret in the open clinic, good or not. `lock` it to use it: one of twenty wins."""
+    statement = select(MailedLink).where(
+        MailedLink.token_hash == link_tokens.token_hash(secret), MailedLink.purpose == purpose
+    )
+    if lock:
+        # Full lock: the reader decides on this row alone whether the link is still good.
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return db.session.scalars(statement).one_or_none()
+
+
+def use(link: MailedLink) -> None:
+    link.ending, link.ended_at = LinkState.USED, clock.now()
+
+
+def miss(link: MailedLink) -> bool:
+    """Count a wrong answer; returns whether that locked the link."""
+    link.misses += 1
+    if link.misses < MOST_MISSES:
+        return False
+    link.ending, link.ended_at = LinkState.LOCKED, clock.now()
+    return True
+
+
+def _of(holder: Holder) -> ColumnElement[bool]:
+    if holder == Holder():
+        return MailedLink.staff_member_id.is_(None) & MailedLink.portal_user_id.is_(None)
+    if holder.staff_member_id:
+        return MailedLink.staff_member_id == holder.staff_member_id
+    return MailedLink.portal_user_id == holder.portal_user_id
+
+
+def _end(ending: LinkState, *which: ColumnElement[bool]) -> None:
+    db.session.execute(
+        update(MailedLink)
+        .where(MailedLink.ended_at.is_(None), *which)
+        .values(ended_at=clock.now(), ending=ending)
+    )
