@@ -1,0 +1,17 @@
+"""The staff's face: pages at admin.<base>/<slug>/… Importing it brings every page onto the blueprint."""
+
+from admin_app import (  # noqa: F401  each module adds its pages to the blueprint
+    appearance,
+    appointments,
+    clinic_options,
+    contacts,
+    document_types,
+    documents,
+    home,
+    invitations,
+    mailed_links,
+    patients,
+    portal_settings,
+    portal_users,
+    sign_in,
+)

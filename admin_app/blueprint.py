@@ -1,0 +1,146 @@
+"""The staff pages' blueprint: inside a clinic or not at all, and closed by default."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    flash,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask_babel import gettext as _
+from flask_login import current_user
+from werkzeug.wrappers import Response as AnyResponse
+
+from admin_app import words
+from admin_app.guards import Person
+from clinic.staff import Right
+from tenancy import tenant
+from tenancy.clinics import ClinicEntry
+from tenancy.errors import Conflict, NotAllowed, NotFound
+from tenancy.middleware import CLINIC
+from tenancy.settings import Settings
+from tenancy.tenant import Role
+from ui.forms import PorticoForm
+from ui.pages import NavItem
+
+admin = Blueprint("admin", __name__, subdomain="admin", url_prefix="/<portal_slug:slug>", template_folder="templates")
+# The menu's entries and the parts of the address below which each is the current one.
+PLACES = {
+    "home": (),
+    "patients_list": ("patients",),
+    "clinic_options": ("clinic-options",),
+    "portal_users_list": ("portal-users", "invitations"),
+}
+
+
+def install(app: Flask) -> None:
+    app.register_blueprint(admin)
+
+
+def clinic_here() -> ClinicEntry:
+    """The clinic that the request's address names. Raises NotFound where it names none."""
+    found: ClinicEntry | None = request.environ.get(CLINIC)
+    if found is None:
+        raise NotFound("clinic")
+    return found
+
+
+def settings() -> Settings:
+    known: Settings = current_app.config["PORTICO"]
+    return known
+
+
+def page(template: str, **values: Any) -> Response:
+    """A page; with a form that was refused, status 422."""
+    form = values.get("form")
+    refused = isinstance(form, PorticoForm) and bool(form.errors)
+    return make_response(render_template(template, **values), 422 if refused else 200)
+
+
+def go(endpoint: str, **values: Any) -> AnyResponse:
+    """On to the page that shows what a verb did."""
+    return redirect(url_for(f"admin.{endpoint}", **values), 303)
+
+
+def too_late(conflict: Conflict) -> None:
+    """Say on the next page why nothing was done."""
+    flash(str(conflict.message), "error")
+
+
+@admin.url_value_preprocessor
+def _take_slug(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    if values:
+        values.pop("slug", None)
+
+
+@admin.url_defaults
+def _give_slug(_endpoint: str, values: dict[str, Any]) -> None:
+    values.setdefault("slug", clinic_here().slug)
+
+
+@admin.before_request
+def _closed_by_default() -> AnyResponse | None:
+    clinic_here()
+    g.person = None
+    view = current_app.view_functions[request.endpoint or ""]
+    if getattr(view, "open_page", False):
+        tenant.become(Role.DOOR)
+        return None
+    rights: frozenset[Right] = view.needs  # type: ignore[attr-defined]
+    if not isinstance(current_user._get_current_object(), Person):
+        asked_for = request.path if request.method in ("GET", "HEAD") else None
+        return go("sign_in_page", next=asked_for)
+    g.person = current_user._get_current_object()
+    if not all(g.person.may(right) for right in rights):
+        raise NotAllowed(_("Your role does not include this. Ask an administrator of your clinic."))
+    return None
+
+
+def next_path() -> str:
+    """Where to go after signing in: the page of this clinic that was asked for, or home."""
+    asked_for = request.args.get("next", "")
+    home = url_for("admin.home")
+    parts = urlsplit(asked_for) if asked_for.isprintable() else urlsplit("")
+    is_ours = not parts.scheme and not parts.netloc and asked_for.startswith(home) and "\\" not in asked_for
+    return asked_for if is_ours and "//" not in asked_for else home
+
+
+@admin.context_processor
+def _shell() -> dict[str, Any]:
+    clinic, person = clinic_here(), g.get("person")
+    return {
+        "clinic": clinic,
+        "person": person,
+        "is_admin": bool(person and person.may(Right.ADMIN)),
+        "navigation": _navigation(person) if person else [],
+        "home_url": url_for("admin.home"),
+        "sign_out_url": url_for("admin.sign_out"),
+        "logo_url": url_for("admin.logo", version=clinic.logo_version) if clinic.has_logo else None,
+        "words": words,
+    }
+
+
+def _navigation(person: Person) -> list[NavItem]:
+    entries = [_entry(_("Home"), "home")]
+    if person.may(Right.RECORDS):
+        entries.append(_entry(_("Patients"), "patients_list"))
+    if person.may(Right.ADMIN):
+        basic = NavItem(_("Basic Setup"), None, children=(_entry(_("Clinic Options"), "clinic_options"),))
+        advanced = NavItem(_("Advanced Setup"), None, children=(_entry(_("Portal Users"), "portal_users_list"),))
+        entries.append(NavItem(_("Admin"), None, children=(basic, advanced)))
+    return entries
+
+
+def _entry(label: str, endpoint: str) -> NavItem:
+    place = request.path.split("/")[2]
+    is_current = place in PLACES[endpoint] if PLACES[endpoint] else not place
+    return NavItem(label, url_for(f"admin.{endpoint}"), is_current)

@@ -1,0 +1,202 @@
+"""A patient's contacts, and below them who may see the patient on the portal."""
+
+from uuid import UUID
+
+from flask import Response, flash, request
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from werkzeug.wrappers import Response as AnyResponse
+from wtforms import BooleanField, SelectField, SelectMultipleField, StringField
+from wtforms.validators import Optional
+
+from admin_app import guards, paging, words
+from admin_app.blueprint import admin, go, page, too_late
+from admin_app.guards import needs
+from clinic import contacts, invitation_batches, invitation_list, patients, portal_users
+from clinic.contacts import Contact, ContactDetails, RelationshipKind
+from clinic.staff import Right
+from tenancy.database import transaction
+from tenancy.errors import Conflict, NotFound, Refused
+from ui.forms import EmailField, PorticoForm, at_most, chosen, required
+
+KINDS = [("", _l("Choose …")), *((each.value, word) for each, word in words.RELATIONSHIPS.items())]
+A_KIND = required(_l("Choose how this person stands by the patient."))
+
+
+class ContactForm(PorticoForm):
+    name = StringField(_l("Name"), [required(_l("Enter a name.")), at_most(120)])
+    kind = SelectField(_l("Relationship to the patient"), [A_KIND], choices=KINDS)
+    email = EmailField(_l("E-mail"), [Optional()])
+    phone = StringField(_l("Phone"), [at_most(40)], render_kw={"type": "tel", "autocomplete": "off"})
+    do_not_invite = BooleanField(_l("Do not invite to the portal"))
+
+    def details(self) -> ContactDetails:
+        return ContactDetails(
+            name=self.name.data,
+            email=self.email.data or "",
+            phone=self.phone.data or "",
+            do_not_invite=self.do_not_invite.data,
+        )
+
+
+class ExistingContactForm(PorticoForm):
+    contact_id = SelectField(
+        _l("Contact"), [chosen(_l("Choose a contact."))], choices=[], coerce=UUID, validate_choice=False
+    )
+    kind = SelectField(_l("Relationship to the patient"), [A_KIND], choices=KINDS)
+
+
+class InviteForm(PorticoForm):
+    relationship_id = SelectMultipleField(_l("Contacts to invite"), coerce=UUID, validate_choice=False)
+
+
+@admin.get("/patients/<uuid:patient_id>/contacts")
+@needs(Right.RECORDS)
+def patient_contacts(patient_id: UUID) -> Response:
+    with transaction():
+        patient = patients.get(patient_id)
+        standers = contacts.of_patient(patient_id)
+        access = portal_users.access_to(patient_id)
+        invitable = []
+        if guards.person().may(Right.ADMIN):
+            invitable = invitation_list.page(patient_id=patient_id, limit=200)
+    return page(
+        "admin/contacts/of_patient.html", patient=patient, standers=standers, access=access, invitable=invitable
+    )
+
+
+@admin.route("/patients/<uuid:patient_id>/contacts/new", methods=["GET", "POST"])
+@needs(Right.RECORDS)
+def new_contact(patient_id: UUID) -> AnyResponse:
+    with transaction():
+        patient = patients.get(patient_id)
+    form = ContactForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                added = contacts.add(patient_id, form.details(), RelationshipKind(form.kind.data))
+                is_shared = _shares_its_address(added)
+        except Refused as refusal:
+            form.refuse(refusal)
+        else:
+            flash(_("The contact is added."), "success")
+            _tell_of_sharing(is_shared)
+            return go("patient_contacts", patient_id=patient_id)
+    return page("admin/contacts/new.html", form=form, patient=patient)
+
+
+@admin.route("/patients/<uuid:patient_id>/contacts/existing", methods=["GET", "POST"])
+@needs(Right.RECORDS)
+def existing_contact(patient_id: UUID) -> AnyResponse:
+    form, typed, place = ExistingContactForm(), request.args.get("q", ""), paging.place()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contacts.stand_by(form.contact_id.data, patient_id, RelationshipKind(form.kind.data))
+            flash(_("The contact stands by this patient too."), "success")
+        except Conflict as conflict:
+            too_late(conflict)
+        return go("patient_contacts", patient_id=patient_id)
+    with transaction():
+        patient = patients.get(patient_id)
+        already = {each.contact_id for each in contacts.of_patient(patient_id)}
+        found = contacts.search(typed, after=place, limit=paging.ROWS + 1) if typed.strip() else []
+    rows, following = paging.cut(found)
+    return page(
+        "admin/contacts/existing.html",
+        form=form,
+        patient=patient,
+        rows=rows,
+        already=already,
+        typed=typed,
+        place=place,
+        following=following,
+    )
+
+
+@admin.route("/patients/<uuid:patient_id>/contacts/<uuid:contact_id>", methods=["GET", "POST"])
+@needs(Right.RECORDS)
+def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
+    with transaction():
+        patient, contact = patients.get(patient_id), contacts.get(contact_id)
+        stands_by = contacts.patients_of(contact_id)
+    kind = next((kind for each_id, _name, kind in stands_by if each_id == patient_id), None)
+    if kind is None:
+        raise NotFound("contact of this patient")
+    form = ContactForm(obj=contact, kind=kind)
+    if form.validate_on_submit():
+        before = contact.email_norm
+        try:
+            with transaction():
+                changed = contacts.change(contact_id, form.details())
+                contacts.correct_kind(contact_id, patient_id, RelationshipKind(form.kind.data))
+                is_shared = _shares_its_address(changed)
+                had_login = bool(before != changed.email_norm and before and portal_users.find_by_email(before))
+        except Refused as refusal:
+            form.refuse(refusal)
+        else:
+            flash(_("The contact is saved."), "success")
+            _tell_of_sharing(is_shared)
+            _tell_of_login(had_login)
+            return go("patient_contacts", patient_id=patient_id)
+    others = [each for each in stands_by if each[0] != patient_id]
+    return page("admin/contacts/edit.html", form=form, patient=patient, contact=contact, others=others)
+
+
+@admin.post("/patients/<uuid:patient_id>/relationships/<uuid:relationship_id>/removal")
+@needs(Right.RECORDS)
+def relationship_removal(patient_id: UUID, relationship_id: UUID) -> AnyResponse:
+    with transaction():
+        if contacts.part(relationship_id) != patient_id:
+            raise NotFound("relationship of this patient")
+    flash(_("Removed. Portal access, if there was any, stays until you unlink it below."), "success")
+    return go("patient_contacts", patient_id=patient_id)
+
+
+@admin.post("/patients/<uuid:patient_id>/portal-access/<uuid:access_id>/unlinking")
+@needs(Right.RECORDS)
+def patient_unlinking(patient_id: UUID, access_id: UUID) -> AnyResponse:
+    try:
+        with transaction():
+            if portal_users.unlink(access_id).patient_id != patient_id:
+                raise NotFound("access to this patient")
+        flash(_("Unlinked. This portal user no longer sees the patient."), "success")
+    except Conflict as conflict:
+        too_late(conflict)
+    return go("patient_contacts", patient_id=patient_id)
+
+
+@admin.post("/patients/<uuid:patient_id>/invitations")
+@needs(Right.ADMIN)
+def patient_invitations(patient_id: UUID) -> AnyResponse:
+    form = InviteForm()
+    try:
+        with transaction():
+            patients.get(patient_id)
+            batch = invitation_batches.choose(form.relationship_id.data if form.validate() else [])
+    except Refused as refusal:
+        flash(str(refusal.message), "error")
+        return go("patient_contacts", patient_id=patient_id)
+    return go("invitation_confirmation", batch_id=batch.id)
+
+
+def _shares_its_address(contact: Contact) -> bool:
+    return bool(contact.email) and len(contacts.find_same_address(contact.email or "")) > 1
+
+
+def _tell_of_sharing(is_shared: bool) -> None:
+    if is_shared:
+        flash(
+            _("Another contact has this e-mail address already. If both are invited, they share one sign-in."), "warn"
+        )
+
+
+def _tell_of_login(had_login: bool) -> None:
+    if had_login:
+        flash(
+            _(
+                "The address before belongs to a portal user, whose sign-in does not move by itself. "
+                "To move it, unlink them below and invite the new address."
+            ),
+            "info",
+        )

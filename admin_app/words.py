@@ -1,0 +1,67 @@
+"""What staff read for the words that the records keep."""
+
+from flask_babel import lazy_gettext as _l
+
+from clinic.contacts import RelationshipKind
+from clinic.invitation_batches import Fate
+from clinic.invitation_warnings import WarningKind
+from clinic.patients import PatientStatus
+from clinic.portal_users import PortalUserState
+
+RELATIONSHIPS = {
+    RelationshipKind.SELF: _l("Self"),
+    RelationshipKind.PARENT: _l("Parent"),
+    RelationshipKind.GUARDIAN: _l("Guardian"),
+    RelationshipKind.GRANDPARENT: _l("Grandparent"),
+    RelationshipKind.CASEWORKER: _l("Caseworker"),
+    RelationshipKind.SPOUSE: _l("Spouse"),
+    RelationshipKind.OTHER: _l("Other"),
+}
+PATIENT_STATUSES = {
+    PatientStatus.ACTIVE: _l("Active"),
+    PatientStatus.INACTIVE: _l("Inactive (discharged)"),
+}
+# state: (word, badge's tone)
+PORTAL_USER_STATES = {
+    PortalUserState.INVITED: (_l("Invited"), "info"),
+    PortalUserState.UNDELIVERED: (_l("Undelivered"), "bad"),
+    PortalUserState.EXPIRED: (_l("Expired"), "warn"),
+    PortalUserState.LOCKED: (_l("Locked"), "bad"),
+    PortalUserState.ACTIVE: (_l("Active"), "good"),
+    PortalUserState.DEACTIVATED: (_l("Deactivated"), "neutral"),
+}
+WHAT_TO_DO = {
+    PortalUserState.INVITED: _l("The invitation was sent and waits to be accepted."),
+    PortalUserState.UNDELIVERED: _l("The letter could not be delivered. Check the address, then send it again."),
+    PortalUserState.EXPIRED: _l("The invitation was not accepted in time. Send it again."),
+    PortalUserState.LOCKED: _l(
+        "The birth date was missed five times. Make sure that you invited the right person, then send it again."
+    ),
+    PortalUserState.ACTIVE: _l("Signs in with a password of their own."),
+    PortalUserState.DEACTIVATED: _l("Cannot sign in. What they could see stays noted until you reactivate them."),
+}
+FATES = {
+    Fate.INVITED: _l("Invited"),
+    Fate.ACCESS_ADDED: _l("Access added; the person already uses the portal"),
+    Fate.HAS_ACCESS: _l("Not invited: had access already"),
+    Fate.GONE: _l("Not invited: no longer a contact of this patient"),
+    Fate.NO_ADDRESS: _l("Not invited: no e-mail address"),
+    Fate.ADDRESS_CHANGED: _l("Not invited: the e-mail address changed in the meantime"),
+    Fate.DO_NOT_INVITE: _l("Not invited: marked “do not invite”"),
+    Fate.INACTIVE_PATIENT: _l("Not invited: the patient is inactive"),
+    Fate.DEACTIVATED: _l("Not invited: this portal user is deactivated"),
+}
+WARNINGS = {
+    WarningKind.DO_NOT_INVITE: _l("Marked “do not invite”. These contacts will not be invited."),
+    WarningKind.INACTIVE_PATIENT: _l("The patient is inactive. These contacts will not be invited."),
+    WarningKind.SHARED_ADDRESS: _l(
+        "Several contacts share one e-mail address. Whoever reads it sees the records of everyone invited with it."
+    ),
+    WarningKind.MISTYPED: _l("The e-mail address looks mistyped. Check it before you continue."),
+    WarningKind.BOUNCED: _l("An earlier letter to this address could not be delivered."),
+    WarningKind.EXISTING_USER: _l("Uses the portal already and gets access at once, without a new password."),
+    WarningKind.REPLY_TO_UNSET: _l("No Portal Email Reply-To is set, so replies to these letters will not reach you."),
+    WarningKind.REPLY_TO_UNCONFIRMED: _l(
+        "The Portal Email Reply-To is not confirmed yet, so replies to these letters will not reach you."
+    ),
+}

@@ -1,0 +1,94 @@
+"""The map of the portal: every address, the page behind it, and what all of its pages wear."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flask_login
+from flask import Blueprint, Flask, current_app, request, url_for
+
+from portal_app import (
+    appointments,
+    billing,
+    documents,
+    guards,
+    home,
+    invitations,
+    mailed_links,
+    patients,
+    profile,
+    sign_in,
+    wayfinding,
+)
+from tenancy.middleware import CLINIC
+from ui import pages
+from ui.doors import is_open
+
+GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
+LINK = '/link/<any("invitation","password-reset"):purpose>/<secret>'
+PATIENT = "/patients/<uuid:patient_id>"
+DOCUMENT = f"{PATIENT}/documents/<uuid:document_id>"
+
+PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
+    ("/sign-in", "sign_in", sign_in.enter, BOTH),
+    ("/sign-out", "sign_out", sign_in.leave, POST),
+    ("/new-link", "new_link", sign_in.ask_for_link, BOTH),
+    ("/new-link/mailed", "link_mailed", sign_in.link_mailed, GET),
+    (LINK, "link", mailed_links.arrive, GET),
+    ("/link/password-reset", "password_reset", mailed_links.reset_password, BOTH),
+    ("/link/invitation", "invitation", invitations.show, GET),
+    ("/link/invitation", "invitation_acceptance", invitations.accept, POST),
+    ("/link/invitation/renewal", "invitation_renewal", invitations.renew, POST),
+    ("/logo/<version>.png", "logo", home.logo, GET),
+    ("/", "home", home.show, GET),
+    ("/profile", "profile", profile.show, BOTH),
+    ("/profile/password", "profile_password", profile.change_password, BOTH),
+    (f"{PATIENT}/", "patient", patients.show, GET),
+    (f"{PATIENT}/documents", "documents", documents.listed, GET),
+    (DOCUMENT, "document", documents.show, GET),
+    (f"{DOCUMENT}/file", "document_file", documents.read, GET),
+    (f"{DOCUMENT}/download", "document_download", documents.download, GET),
+    (f"{PATIENT}/appointments", "appointments", appointments.listed, GET),
+    (f"{PATIENT}/billing", "billing", billing.show, GET),
+    (f"{PATIENT}/invoices/<uuid:invoice_id>", "invoice", billing.invoice, GET),
+)
+
+
+def install(app: Flask) -> None:
+    portal = Blueprint("portal", __name__, subdomain="<portal_slug:slug>", template_folder="templates")
+    for rule, name, view, methods in PAGES:
+        portal.add_url_rule(rule, name, view, methods=methods)
+    portal.url_value_preprocessor(_take_slug)
+    portal.url_defaults(_give_slug)
+    portal.before_request(guards.close_by_default)
+    portal.context_processor(worn)
+    app.register_blueprint(portal)
+    pages.CACHEABLE.add("portal.logo")  # its address changes with it
+
+
+def worn() -> dict[str, Any]:
+    """Values for `ui/shell.html` and `ui/door.html`. Open pages know nobody, whoever is signed in."""
+    clinic = guards.clinic()
+    common = {
+        "clinic": clinic,
+        "home_url": url_for("portal.home"),
+        "logo_url": url_for("portal.logo", version=clinic.logo_version) if clinic.has_logo else None,
+    }
+    if is_open(current_app.view_functions[request.endpoint or ""]) or not flask_login.current_user.is_authenticated:
+        return common | {"person": None, "navigation": []}
+    return common | wayfinding.context() | {
+        "person": guards.person(),
+        "navigation": wayfinding.menu(),
+        "sign_out_url": url_for("portal.sign_out"),
+    }
+
+
+def _take_slug(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Views never see the slug: the clinic is open already."""
+    if values:
+        values.pop("slug", None)
+
+
+def _give_slug(endpoint: str, values: dict[str, Any]) -> None:
+    clinic = request.environ.get(CLINIC)
+    if clinic:
+        values.setdefault("slug", clinic.slug)

@@ -1,0 +1,81 @@
+"""Who is at the portal. Every page asks for a signed-in portal user, except those marked `@open_page`."""
+
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+import flask_login
+from flask import current_app, flash, redirect, request, session, url_for
+from flask_babel import gettext as _
+from flask_login import UserMixin
+from werkzeug.wrappers import Response
+
+from clinic import actors, portal_users, sessions
+from tenancy import tenant
+from tenancy.clinics import ClinicEntry
+from tenancy.database import transaction
+from tenancy.errors import NotFound
+from tenancy.middleware import CLINIC
+from tenancy.tenant import Role
+from ui.doors import is_open
+
+
+@dataclass(frozen=True, eq=False)
+class Person(UserMixin):
+    """The signed-in portal user. The token finds the session again; it is what the cookie holds."""
+
+    id: UUID
+    name: str
+    email: str
+    session_id: UUID
+    token: str
+
+    def get_id(self) -> str:
+        return self.token
+
+
+def clinic() -> ClinicEntry:
+    """The clinic whose portal this is. Raises NotFound where there is none."""
+    found: ClinicEntry | None = request.environ.get(CLINIC)
+    if found is None:
+        raise NotFound("clinic")
+    return found
+
+
+def person() -> Person:
+    """The portal user behind this request; only for views that are not open."""
+    return cast(Person, flask_login.current_user)
+
+
+def load(token: str) -> Person | None:
+    """Who holds this token; from the next transaction on, the request acts as that portal user."""
+    tenant.become(Role.DOOR)
+    with transaction():
+        live = sessions.find_live(token)
+        user_id = live.holder.portal_user_id if live else None
+        user = portal_users.find_signed_in(user_id) if user_id else None
+    if live is None or user is None:
+        return None
+    tenant.become(Role.PORTAL, user.id)
+    actors.become(live.holder.actor)
+    return Person(user.id, user.name, user.email, live.id, token)
+
+
+def begin_session(token: str) -> None:
+    """From now on this browser belongs to the holder of `token`, and to nobody before."""
+    session.clear()
+    flask_login.login_user(load(token))
+
+
+def close_by_default() -> Response | None:
+    """Before each request: no clinic, no page; nobody signed in, only open pages."""
+    clinic()
+    if is_open(current_app.view_functions[request.endpoint or ""]):
+        return None
+    if flask_login.current_user.is_authenticated:
+        return None
+    if session.pop("_user_id", None):
+        session.clear()
+        flash(_("You were signed out after a while without activity. Please sign in again."), "info")
+    goes_on = request.method in ("GET", "HEAD") and request.path != "/"
+    return redirect(url_for("portal.sign_in", next=request.full_path.rstrip("?") if goes_on else None), 303)

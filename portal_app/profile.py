@@ -1,0 +1,61 @@
+"""The portal user's own page: name, phone, password, and whom they may see."""
+
+from typing import Any
+
+import wtforms
+from flask import flash, redirect, render_template, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+
+from clinic import names, portal_home, portal_users, sign_in
+from portal_app import guards, wayfinding
+from portal_app.patients import RELATIONSHIPS
+from tenancy.database import transaction
+from tenancy.errors import Refused
+from ui.forms import PasswordField, PorticoForm, at_most, required
+
+
+class ProfileForm(PorticoForm):
+    name = wtforms.StringField(_l("Name"), [required(_l("Enter your name.")), at_most(names.LONGEST)])
+    phone = wtforms.TelField(_l("Phone"), [at_most(40)])
+
+
+class PasswordForm(PorticoForm):
+    present = PasswordField(_l("Present password"), [required(_l("Enter your present password."))])
+    password = PasswordField(_l("New password"), [required(_l("Choose a new password."))], is_new=True)
+
+
+def show() -> Any:
+    form = ProfileForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                portal_users.rename_self(guards.person().id, form.name.data, form.phone.data or "")
+            flash(_("Your profile is saved."), "success")
+            return redirect(url_for("portal.profile"), 303)
+        except Refused as refusal:
+            form.refuse(refusal)
+    with transaction():
+        user = portal_users.get(guards.person().id)
+        seen = portal_home.patients()
+    if not form.is_submitted():
+        form = ProfileForm(formdata=None, name=user.name, phone=user.phone)
+    wayfinding.may_see(seen)
+    page = render_template("portal/profile/profile.html", form=form, seen=seen, relationships=RELATIONSHIPS)
+    return page, 422 if form.errors else 200
+
+
+def change_password() -> Any:
+    form = PasswordForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                token = sign_in.change_password(
+                    guards.person().id, present=form.present.data, new=form.password.data
+                )
+            guards.begin_session(token)
+            flash(_("Your password is changed. Other devices were signed out."), "success")
+            return redirect(url_for("portal.profile"), 303)
+        except Refused as refusal:
+            form.refuse(refusal)
+    return render_template("portal/profile/password.html", form=form), 422 if form.errors else 200

@@ -1,0 +1,71 @@
+"""The roof: joins the floors into one application and decides nothing."""
+
+import os
+from pathlib import Path
+
+from flask import Flask, request
+from flask_login import LoginManager
+from flask_migrate import Migrate
+
+import admin_app.blueprint
+import admin_app.guards
+import clinic.cli
+import portal_app.blueprint
+import portal_app.front_door
+import portal_app.guards
+import tenancy.cli
+from clinic import actors
+from mail import delivery
+from tenancy import cookies, settings
+from tenancy.database import Base, db
+from tenancy.middleware import SITE, ClinicMiddleware
+from tenancy.settings import Settings
+from tenancy.sites import Admin
+from tenancy.slugs import PortalSlug
+from ui import pages
+
+MOST_BYTES = 21 * 1024 * 1024  # a document and its form
+
+migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
+
+
+def create_app(read: Settings | None = None) -> Flask:
+    """The application. Raises SettingsFault, naming everything that is wrong with the environment at once."""
+    known = read or settings.read(os.environ)
+    app = Flask(__name__, static_folder=None, subdomain_matching=True)
+    app.config.update(
+        PORTICO=known,
+        SERVER_NAME=known.authority,
+        PREFERRED_URL_SCHEME=known.scheme,
+        MAX_CONTENT_LENGTH=MOST_BYTES,
+        MAX_FORM_MEMORY_SIZE=2 * 1024 * 1024,
+        MAX_FORM_PARTS=5000,
+        SQLALCHEMY_DATABASE_URI=known.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8},
+    )
+    app.url_map.converters["portal_slug"] = PortalSlug
+    cookies.install(app, known)
+    pages.install(app)
+    delivery.install(app, known)
+    db.init_app(app)
+    migrate.init_app(app, metadata=Base.metadata)
+    app.before_request(lambda: actors.become(actors.SYSTEM))
+    _install_sign_in(app)
+    admin_app.blueprint.install(app)
+    portal_app.blueprint.install(app)
+    portal_app.front_door.install(app)
+    tenancy.cli.install(app)
+    clinic.cli.install(app)
+    app.wsgi_app = ClinicMiddleware(app, app.wsgi_app, known)  # type: ignore[method-assign]
+    return app
+
+
+def _install_sign_in(app: Flask) -> None:
+    """Flask-Login asks the face that the request came to who holds the cookie's token."""
+    login = LoginManager(app)
+    login.session_protection = None  # the session row is bound to the clinic; network addresses change on phones
+
+    @login.user_loader
+    def load(token: str) -> object:
+        at_admin = isinstance(request.environ.get(SITE), Admin)
+        return admin_app.guards.load(token) if at_admin else portal_app.guards.load(token)
