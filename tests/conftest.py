@@ -1,0 +1,237 @@
+"""Real PostgreSQL, the real migrations, the real roles; the cast of two clinics always standing.
+
+`app` runs each test in an outer transaction that is rolled back. A test that needs real commits (races, the worker, a
+browser) asks for `committed_app`: a database of its own, copied from a template in some milliseconds.
+"""
+
+import base64
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from flask import Flask
+
+from clinic import demo
+from tenancy import clinics, embedded_postgres
+from tenancy.clinics import ClinicEntry
+from tenancy.database import db, transaction
+from tenancy.settings import Settings
+from tests.visitor import Visitor
+from wsgi import create_app
+
+LOGIN_PASSWORD = "for-tests-only"
+BASE = "localhost"
+PORT = 8000
+
+
+@pytest.fixture(autouse=True)
+def _push_request_context() -> None:
+    """pytest-flask's own shares `g` between the requests of one test; ours pushes nothing."""
+
+
+@pytest.fixture(autouse=True)
+def _the_network_is_shut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing leaves this machine."""
+    connect = socket.socket.connect
+
+    def only_here(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise AssertionError(f"A test tried to reach {address[0]}.")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A PostgreSQL server, a migrated template with the cast in it, and how to get copies."""
+
+    admin_url: str
+    template: str
+    settings: Settings
+
+    def copy(self) -> Settings:
+        """A database of one's own."""
+        name = f"portico_{uuid4().hex[:12]}"
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.template} OWNER portico_owner")
+        return replace(
+            self.settings,
+            database_url=_on(self.settings.database_url, name),
+            database_owner_url=_on(self.settings.database_owner_url or "", name),
+        )
+
+    def drop(self, settings: Settings) -> None:
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {settings.database_url.rpartition('/')[2]} WITH (FORCE)")
+
+
+def _on(url: str, database: str) -> str:
+    return url.rpartition("/")[0] + "/" + database
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The server named by DATABASE_URL, or an embedded one for this test process."""
+    server = None
+    if external := os.environ.get("DATABASE_URL"):
+        admin_url = external
+    else:
+        server = embedded_postgres.Server(Path(tempfile.mkdtemp(prefix="portico-tests-")), fast=True).start()
+        admin_url = server.superuser_url()
+    template = f"portico_template_{uuid4().hex[:8]}"
+    owner_url, login_url = embedded_postgres.prepare(
+        admin_url, template, LOGIN_PASSWORD, owner_password=LOGIN_PASSWORD
+    )
+    settings = _settings(owner_url, login_url)
+    app = create_app(settings)
+    app.test_cli_runner().invoke(args=["db", "upgrade"], catch_exceptions=False)
+    with app.app_context():
+        demo.fill()
+        db.engine.dispose()
+    yield Cluster(admin_url, template, settings)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {template} WITH (FORCE)")
+    if server:
+        server.discard()
+
+
+def _settings(owner_url: str, login_url: str) -> Settings:
+    return Settings(
+        scheme="http",
+        base=BASE,
+        port=PORT,
+        secret_key="a secret of at least thirty-two characters",
+        master_key=base64.b64decode("bWFzdGVyIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGU="),
+        database_url=login_url.replace("postgresql://", "postgresql+psycopg://"),
+        database_owner_url=owner_url.replace("postgresql://", "postgresql+psycopg://"),
+        mail_server="127.0.0.1",
+        mail_port=9,
+        mail_security="none",
+        mail_username=None,
+        mail_password=None,
+        mail_sender="no-reply@localhost.test",
+        operator="Olga Operator",
+    )
+
+
+@pytest.fixture(scope="session")
+def _standing_app(cluster: Cluster) -> Iterator[Flask]:
+    """One application a test process, on a database of its own."""
+    settings = cluster.copy()
+    app = create_app(settings)
+    app.testing = True
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+    cluster.drop(settings)
+
+
+@pytest.fixture
+def app(_standing_app: Flask) -> Iterator[Flask]:
+    """The application, on a connection whose transaction is rolled back after the test."""
+    with _standing_app.app_context():
+        engines = db._app_engines[_standing_app]
+        engine = db.engine
+    with engine.connect() as connection:
+        outer = connection.begin()
+        engines[None] = connection  # type: ignore[assignment]
+        try:
+            yield _standing_app
+        finally:
+            engines[None] = engine
+            outer.rollback()
+
+
+@pytest.fixture
+def committed_app(cluster: Cluster) -> Iterator[Flask]:
+    """An application whose commits are real, on a database of its own."""
+    settings = cluster.copy()
+    app = create_app(settings)
+    app.testing = True
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+    cluster.drop(settings)
+
+
+@pytest.fixture
+def in_app(app: Flask) -> Iterator[None]:
+    """For tests of what lies below HTTP: an application context, no clinic open."""
+    with app.app_context():
+        yield
+
+
+def clinic_at(slug: str) -> ClinicEntry:
+    with transaction():
+        found = clinics.find_at(slug)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def elm(in_app: None) -> ClinicEntry:
+    return clinic_at(demo.ELM)
+
+
+@pytest.fixture
+def oak(in_app: None) -> ClinicEntry:
+    return clinic_at(demo.OAK)
+
+
+@pytest.fixture
+def portal(app: Flask) -> Visitor:
+    """Somebody at Elm Street's portal."""
+    return Visitor(app, f"http://{demo.ELM}.{BASE}:{PORT}")
+
+
+@pytest.fixture
+def oak_portal(app: Flask) -> Visitor:
+    return Visitor(app, f"http://{demo.OAK}.{BASE}:{PORT}")
+
+
+@pytest.fixture
+def admin(app: Flask) -> Visitor:
+    """Somebody at the staff pages."""
+    return Visitor(app, f"http://admin.{BASE}:{PORT}")
+
+
+@pytest.fixture
+def front_door(app: Flask) -> Visitor:
+    return Visitor(app, f"http://{BASE}:{PORT}")
+
+
+@pytest.fixture
+def maria(portal: Visitor) -> Visitor:
+    """Maria, signed in at Elm Street: mother of Leo and Mia."""
+    return portal.sign_in("maria@family.example")
+
+
+@pytest.fixture
+def omar(app: Flask) -> Visitor:
+    """Omar, signed in at Elm Street: father of Zoe."""
+    return Visitor(app, f"http://{demo.ELM}.{BASE}:{PORT}").sign_in("omar@family.example")
+
+
+@pytest.fixture
+def ana(admin: Visitor) -> Visitor:
+    """Ana, Elm Street's admin, signed in."""
+    return admin.sign_in("ana@elm.example", f"/{demo.ELM}")
+
+
+@pytest.fixture
+def ben(app: Flask) -> Visitor:
+    """Ben, who keeps Elm Street's books, signed in."""
+    return Visitor(app, f"http://admin.{BASE}:{PORT}").sign_in("ben@elm.example", f"/{demo.ELM}")
+
+
+@pytest.fixture
+def ola(app: Flask) -> Visitor:
+    """Ola, Oak Hill's admin, signed in."""
+    return Visitor(app, f"http://admin.{BASE}:{PORT}").sign_in("ola@oak.example", f"/{demo.OAK}")
