@@ -10,12 +10,12 @@ from flask_migrate import Migrate
 import admin_app.blueprint
 import admin_app.guards
 import clinic.cli
+import mail.worker
 import portal_app.blueprint
 import portal_app.front_door
 import portal_app.guards
 import tenancy.cli
 from clinic import actors
-from mail import delivery
 from tenancy import cookies, settings
 from tenancy.database import Base, db
 from tenancy.middleware import SITE, ClinicMiddleware
@@ -46,7 +46,7 @@ def create_app(read: Settings | None = None) -> Flask:
     app.url_map.converters["portal_slug"] = PortalSlug
     cookies.install(app, known)
     pages.install(app)
-    delivery.install(app, known)
+    mail.worker.install(app, known)
     db.init_app(app)
     migrate.init_app(app, metadata=Base.metadata)
     app.before_request(lambda: actors.become(actors.SYSTEM))
@@ -62,7 +62,8 @@ def create_app(read: Settings | None = None) -> Flask:
 
 def _install_sign_in(app: Flask) -> None:
     """Flask-Login asks the face that the request came to who holds the cookie's token."""
-    login = LoginManager(app)
+    # Without its context processor: that would load the signed-in person on open pages too.
+    login = LoginManager(app, add_context_processor=False)
     login.session_protection = None  # the session row is bound to the clinic; network addresses change on phones
 
     @login.user_loader

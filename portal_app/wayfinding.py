@@ -1,4 +1,4 @@
-"""Menu, tabs and patient switcher: drawn from what the page's own question already found, without asking again."""
+"""Menu, parts and patient switcher: drawn from what the page's own question already found, without asking again."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,17 @@ from clinic.portal_home import PatientSeen, Seen
 from ui.pages import NavItem
 
 MOST_IN_MENU = 4  # with more patients, home is the list
+PART_OF = {"portal.document": "portal.documents", "portal.invoice": "portal.billing"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the portal, for one patient."""
+
+    label: str
+    picture: str
+    href: str
+    is_current: bool
 
 
 @dataclass(frozen=True)
@@ -43,15 +54,15 @@ def menu() -> list[NavItem]:
     return [*entries, _entry(_("My profile"), "portal.profile")]
 
 
-def tabs(patient: PatientSeen) -> list[tuple[str, str, bool]]:
+def parts(patient: PatientSeen) -> list[Part]:
     """The parts of the portal that this patient has for this reader."""
-    sections = [(_("Overview"), "portal.patient")]
+    listed = [(_("Overview"), "person", "portal.patient")]
     if patient.records:
-        sections += [(_("Appointments"), "portal.appointments"), (_("Documents"), "portal.documents")]
+        listed += [(_("Appointments"), "calendar", "portal.appointments"), (_("Documents"), "document", "portal.documents")]
     if patient.shows_billing:
-        sections.append((_("Billing"), "portal.billing"))
-    part = _part_of_page()
-    return [(label, _address(endpoint, patient.id), endpoint == part) for label, endpoint in sections]
+        listed.append((_("Billing"), "money", "portal.billing"))
+    here = PART_OF.get(request.endpoint or "", request.endpoint)
+    return [Part(label, picture, _address(end, patient.id), end == here) for label, picture, end in listed]
 
 
 def switches() -> list[Switch]:
@@ -63,17 +74,13 @@ def switches() -> list[Switch]:
 
 
 def context() -> dict[str, Any]:
+    """What pages about a patient wear besides."""
     patient: PatientSeen | None = g.get("patient")
-    return {"patient_tabs": tabs, "switches": switches() if patient else []}
-
-
-def _part_of_page() -> str:
-    endpoint = request.endpoint or ""
-    return {"portal.document": "portal.documents", "portal.invoice": "portal.billing"}.get(endpoint, endpoint)
+    return {"parts": parts(patient), "switches": switches()} if patient else {}
 
 
 def _same_part(patient: PatientSeen) -> str:
-    same = (href for _label, href, is_current in tabs(patient) if is_current)
+    same = (part.href for part in parts(patient) if part.is_current)
     return next(same, _address("portal.patient", patient.id))
 
 

@@ -27,6 +27,7 @@ from werkzeug.exceptions import NotFound as NoSuchPage
 from werkzeug.wrappers import Response as AnyResponse
 
 from tenancy.errors import Conflict, NotAllowed, NotFound, PorticoError, Refused
+from tenancy.sites import front_door_url
 from ui import accent
 
 HERE = Path(__file__).parent
@@ -209,7 +210,10 @@ def _answer(status: int, message: Any = None) -> Response:
     title, advice = ANSWERS.get(status) or ANSWERS[500 if status >= 500 else 400]
     # Rendered without the faces' context: an error page reads no session and no database.
     page = current_app.jinja_env.get_template("errors/error.html")
-    return Response(page.render(title=title, message=message or advice), status, mimetype="text/html")
+    settings = current_app.config.get("PORTICO")
+    front_door = front_door_url(settings) if settings and status == 404 else None
+    text = page.render(title=title, message=message or advice, front_door=front_door)
+    return Response(text, status, mimetype="text/html")
 
 
 def _answer_refusal(error: PorticoError) -> AnyResponse:
