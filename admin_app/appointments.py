@@ -9,13 +9,13 @@ from flask import Response, flash
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import IntegerField, RadioField, StringField, TimeField
+from wtforms import IntegerField, RadioField, SelectChoice, StringField, TimeField
 
 from admin_app.blueprint import admin, clinic_here, go, page, too_late
 from admin_app.guards import needs
 from clinic import appointments, patients
 from clinic.appointments import AppointmentDetails, AppointmentRow
-from clinic.patients import Patient
+from clinic.patients import PatientRow
 from clinic.staff import Right
 from tenancy import clock
 from tenancy.database import transaction
@@ -52,7 +52,10 @@ class AppointmentForm(PorticoForm):
     time = WallClockField(_l("Time"), [chosen(_l("Enter a time."))])
     occurrence = RadioField(
         _l("Which of the two?"),
-        choices=[(FIRST, _l("The first, before the clocks go back")), (SECOND, _l("The second, after"))],
+        choices=[
+            SelectChoice(FIRST, _l("The first, before the clocks go back")),
+            SelectChoice(SECOND, _l("The second, after")),
+        ],
         validate_choice=False,
     )
     duration_minutes = MinutesField(_l("Length in minutes"), [chosen(_l("Enter a number of minutes, such as 45."))])
@@ -103,7 +106,7 @@ def as_typed(row: AppointmentRow, zone: ZoneInfo) -> dict[str, Any]:
 @needs(Right.RECORDS)
 def patient_appointments(patient_id: UUID) -> Response:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
         upcoming, past = appointments.of_patient(patient_id)
     return page("admin/appointments/of_patient.html", patient=patient, upcoming=upcoming, past=past)
 
@@ -112,7 +115,7 @@ def patient_appointments(patient_id: UUID) -> Response:
 @needs(Right.RECORDS)
 def new_appointment(patient_id: UUID) -> AnyResponse:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
     form = AppointmentForm()
     if form.validate_on_submit():
         try:
@@ -163,9 +166,9 @@ def _zone() -> ZoneInfo:
     return ZoneInfo(clinic_here().time_zone)
 
 
-def _of_patient(patient_id: UUID, appointment_id: UUID) -> tuple[Patient, AppointmentRow]:
+def _of_patient(patient_id: UUID, appointment_id: UUID) -> tuple[PatientRow, AppointmentRow]:
     """Raises NotFound, also for another patient's appointment."""
-    patient, found = patients.get(patient_id), appointments.get(appointment_id)
+    patient, found = patients.row_of(patient_id), appointments.get(appointment_id)
     if found.patient_id != patient.id:
         raise NotFound("appointment of this patient")
     return patient, found

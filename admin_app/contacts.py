@@ -6,7 +6,7 @@ from flask import Response, flash, request
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import BooleanField, SelectField, SelectMultipleField, StringField
+from wtforms import BooleanField, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.validators import Optional
 
 from admin_app import guards, paging, words
@@ -19,7 +19,7 @@ from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from ui.forms import EmailField, PorticoForm, at_most, chosen, required
 
-KINDS = [("", _l("Choose …")), *((each.value, word) for each, word in words.RELATIONSHIPS.items())]
+KINDS = [SelectChoice("", _l("Choose …")), *(SelectChoice(each.value, word) for each, word in words.RELATIONSHIPS.items())]
 A_KIND = required(_l("Choose how this person stands by the patient."))
 
 
@@ -54,7 +54,7 @@ class InviteForm(PorticoForm):
 @needs(Right.RECORDS)
 def patient_contacts(patient_id: UUID) -> Response:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
         standers = contacts.of_patient(patient_id)
         access = portal_users.access_to(patient_id)
         invitable = []
@@ -69,7 +69,7 @@ def patient_contacts(patient_id: UUID) -> Response:
 @needs(Right.RECORDS)
 def new_contact(patient_id: UUID) -> AnyResponse:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
     form = ContactForm()
     if form.validate_on_submit():
         try:
@@ -98,7 +98,7 @@ def existing_contact(patient_id: UUID) -> AnyResponse:
             too_late(conflict)
         return go("patient_contacts", patient_id=patient_id)
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
         already = {each.contact_id for each in contacts.of_patient(patient_id)}
         found = contacts.search(typed, after=place, limit=paging.ROWS + 1) if typed.strip() else []
     rows, following = paging.cut(found)
@@ -118,14 +118,13 @@ def existing_contact(patient_id: UUID) -> AnyResponse:
 @needs(Right.RECORDS)
 def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
     with transaction():
-        patient, contact = patients.get(patient_id), contacts.get(contact_id)
+        patient, contact = patients.row_of(patient_id), contacts.get(contact_id)
         stands_by = contacts.patients_of(contact_id)
     kind = next((kind for each_id, _name, kind in stands_by if each_id == patient_id), None)
     if kind is None:
         raise NotFound("contact of this patient")
-    form = ContactForm(obj=contact, kind=kind)
+    form, before = ContactForm(obj=contact, kind=kind), contact.email_norm
     if form.validate_on_submit():
-        before = contact.email_norm
         try:
             with transaction():
                 changed = contacts.change(contact_id, form.details())
@@ -140,7 +139,7 @@ def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
             _tell_of_login(had_login)
             return go("patient_contacts", patient_id=patient_id)
     others = [each for each in stands_by if each[0] != patient_id]
-    return page("admin/contacts/edit.html", form=form, patient=patient, contact=contact, others=others)
+    return page("admin/contacts/edit.html", form=form, patient=patient, others=others)
 
 
 @admin.post("/patients/<uuid:patient_id>/relationships/<uuid:relationship_id>/removal")
@@ -172,7 +171,7 @@ def patient_invitations(patient_id: UUID) -> AnyResponse:
     form = InviteForm()
     try:
         with transaction():
-            patients.get(patient_id)
+            patients.row_of(patient_id)
             batch = invitation_batches.choose(form.relationship_id.data if form.validate() else [])
     except Refused as refusal:
         flash(str(refusal.message), "error")

@@ -8,13 +8,13 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf.file import FileField, FileRequired
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import SelectField, StringField
+from wtforms import SelectChoice, SelectField, StringField
 
 from admin_app.blueprint import admin, clinic_here, go, page, too_late
 from admin_app.guards import needs
 from clinic import document_types, documents, patients
 from clinic.documents import DocumentDetails, DocumentRow
-from clinic.patients import Patient
+from clinic.patients import PatientRow
 from clinic.staff import Right
 from tenancy import clock
 from tenancy.database import transaction
@@ -46,7 +46,7 @@ class HoldForm(PorticoForm):
 @needs(Right.RECORDS)
 def patient_documents(patient_id: UUID) -> Response:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
         rows = documents.of_patient(patient_id)
     return page("admin/documents/of_patient.html", patient=patient, rows=rows)
 
@@ -55,9 +55,9 @@ def patient_documents(patient_id: UUID) -> Response:
 @needs(Right.RECORDS)
 def new_document(patient_id: UUID) -> AnyResponse:
     with transaction():
-        patient, types = patients.get(patient_id), document_types.listed()
+        patient, types = patients.row_of(patient_id), document_types.listed()
     form = NewDocumentForm(data={"dated_on": clock.today(clinic_here().time_zone)})
-    form.type_id.choices = [(str(each.id), each.name) for each in types]
+    form.type_id.choices = [SelectChoice(str(each.id), each.name) for each in types]
     if form.validate_on_submit():
         content = form.file.data.read(documents.MOST_BYTES + 1)
         try:
@@ -86,7 +86,7 @@ def document_editing(patient_id: UUID, document_id: UUID) -> AnyResponse:
         patient, found = _of_patient(patient_id, document_id)
         types = document_types.listed()
     form = DocumentForm(data={"title": found.title, "type_id": str(found.type_id), "dated_on": found.dated_on})
-    form.type_id.choices = [(str(each.id), each.name) for each in types]
+    form.type_id.choices = [SelectChoice(str(each.id), each.name) for each in types]
     if form.validate_on_submit():
         try:
             with transaction():
@@ -169,9 +169,9 @@ def _content(patient_id: UUID, document_id: UUID, *, as_attachment: bool) -> Res
     return answer
 
 
-def _of_patient(patient_id: UUID, document_id: UUID) -> tuple[Patient, DocumentRow]:
+def _of_patient(patient_id: UUID, document_id: UUID) -> tuple[PatientRow, DocumentRow]:
     """Raises NotFound, also for another patient's document."""
-    patient, found = patients.get(patient_id), documents.get(document_id)
+    patient, found = patients.row_of(patient_id), documents.get(document_id)
     if found.patient_id != patient.id:
         raise NotFound("document of this patient")
     return patient, found

@@ -7,7 +7,7 @@ from flask import Response, flash, request
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import RadioField, StringField
+from wtforms import RadioField, SelectChoice, StringField
 
 from admin_app import paging, words
 from admin_app.blueprint import admin, go, page
@@ -26,7 +26,9 @@ class PatientForm(PorticoForm):
     birth_on = DateField(_l("Birth date"), [required(_l("Enter a birth date."))])
     reference = StringField(_l("Your reference"), [at_most(40)])
     status = RadioField(
-        _l("Status"), choices=[(each.value, word) for each, word in words.PATIENT_STATUSES.items()], default="active"
+        _l("Status"),
+        choices=[SelectChoice(each.value, word) for each, word in words.PATIENT_STATUSES.items()],
+        default="active",
     )
 
     def details(self) -> PatientDetails:
@@ -70,7 +72,7 @@ def new_patient() -> AnyResponse:
 @needs(Right.RECORDS)
 def patient_overview(patient_id: UUID) -> Response:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
         upcoming, _past = appointments.of_patient(patient_id)
         filed = documents.of_patient(patient_id)
         standers = contacts.of_patient(patient_id)
@@ -91,7 +93,7 @@ def patient_overview(patient_id: UUID) -> Response:
 @needs(Right.RECORDS)
 def patient_editing(patient_id: UUID) -> AnyResponse:
     with transaction():
-        patient = patients.get(patient_id)
+        patient = patients.row_of(patient_id)
     form = PatientForm(obj=patient)
     if form.validate_on_submit():
         try:

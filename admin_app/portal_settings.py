@@ -6,7 +6,7 @@ from flask import flash
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import BooleanField, SelectMultipleField, StringField
+from wtforms import BooleanField, SelectChoice, SelectMultipleField, StringField
 from wtforms.validators import Optional
 
 from admin_app.blueprint import admin, clinic_here, go, page, settings
@@ -90,5 +90,5 @@ def _form() -> PortalSettingsForm:
             "asks_birth_date": kept.asks_birth_date,
         }
     )
-    form.document_types.choices = [(str(each.id), each.name) for each in types]
+    form.document_types.choices = [SelectChoice(str(each.id), each.name) for each in types]
     return form

@@ -1,8 +1,11 @@
 """What staff read for the words that the records keep."""
 
+from typing import Any
+
 from flask_babel import lazy_gettext as _l
 
 from clinic.contacts import RelationshipKind
+from clinic.documents import DocumentRow
 from clinic.invitation_batches import Fate
 from clinic.invitation_warnings import WarningKind
 from clinic.patients import PatientStatus
@@ -65,3 +68,14 @@ WARNINGS = {
         "The Portal Email Reply-To is not confirmed yet, so replies to these letters will not reach you."
     ),
 }
+
+
+def document_state(row: DocumentRow) -> tuple[Any, str]:
+    """(word, badge's tone): where a document stands between the desk and the portal."""
+    if not row.is_signed:
+        return _l("Draft"), "warn"
+    if row.held_back_reason:
+        return _l("Held back"), "bad"
+    if row.is_shown:
+        return _l("On the portal"), "good"
+    return _l("Signed, hidden"), "neutral"

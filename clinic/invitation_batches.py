@@ -246,7 +246,9 @@ def _draft(pairs: Select[Any]) -> InvitationBatch:
     db.session.flush()
     chosen = pairs.add_columns(literal(tenant.current_clinic_id()), literal(batch.id))
     columns = ["position", "relationship_id", "contact_id", "patient_id", "email_norm", "clinic_id", "batch_id"]
-    batch.total = db.session.execute(insert(BatchRow).from_select(columns, chosen)).rowcount  # type: ignore[attr-defined]
+    # Without the option SQLAlchemy answers -1 for an INSERT.
+    filled = insert(BatchRow).from_select(columns, chosen).execution_options(preserve_rowcount=True)
+    batch.total = db.session.execute(filled).rowcount  # type: ignore[attr-defined]
     if not batch.total:
         raise Refused(_l("Choose at least one contact to invite."))
     db.session.flush()

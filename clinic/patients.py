@@ -100,6 +100,14 @@ def get(patient_id: UUID) -> Patient:
     return patient
 
 
+def row_of(patient_id: UUID) -> PatientRow:
+    """One patient as staff's pages show them. Raises NotFound."""
+    row = db.session.execute(_ROWS.where(Patient.id == patient_id)).one_or_none()
+    if row is None:
+        raise NotFound("patient")
+    return PatientRow(*row)
+
+
 def search(text: str = "", *, after: tuple[str, UUID] | None = None, limit: int = 50) -> list[PatientRow]:
     """Patients whose name, nickname or reference has words beginning like those typed, by name."""
     statement = _ROWS.limit(limit)

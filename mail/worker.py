@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import current_app
+from flask import Blueprint, Flask, current_app
 from flask_mail import Connection
 
 from mail import delivery, letterhead, outbox, rendering
@@ -36,6 +36,12 @@ def deliver() -> None:
 def deliver_due() -> None:
     """Retries, and letters whose job was lost."""
     deliver()
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """The templates of letters, and the server they go to."""
+    app.register_blueprint(Blueprint("mail", "mail", template_folder="templates"))
+    delivery.install(app, settings)
 
 
 def _deliver_batch() -> bool:

@@ -46,7 +46,10 @@ def listed(patient_id: UUID) -> Any:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_records(patient_id))
         types = [each for each in document_types.listed() if each.is_visible_on_portal]
-        form.type_id.choices = [("", _("All kinds")), *((str(each.id), each.name) for each in types)]
+        form.type_id.choices = [
+            wtforms.SelectChoice("", _("All kinds")),
+            *(wtforms.SelectChoice(str(each.id), each.name) for each in types),
+        ]
         found: list[DocumentRow] = []
         if form.validate():
             type_id = UUID(form.type_id.data) if form.type_id.data else None

@@ -13,8 +13,7 @@ def worker(concurrency: int, drain: bool) -> None:
     """Send letters and carry out what was enqueued, until stopped."""
     settings = current_app.config["PORTICO"]
     flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    queue = jobs.worker(settings)
-    with queue.open():
+    with jobs.worker(settings) as queue:
         queue.run_worker(
             concurrency=concurrency,
             wait=not drain,

@@ -5,7 +5,8 @@ touch nothing but the queue; a job's own work runs under the role it names.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -21,14 +22,16 @@ from tenancy.tenant import Role
 QUEUE_ROLE = "portico_queue"
 log = logging.getLogger(__name__)
 
-# Never opened: the web side enqueues on its own transaction's connection.
+# Holds the declared jobs; the worker gives it a connection.
 queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+# Never opened: enqueuing happens on the running transaction's own connection, also inside a job.
+_enqueuing = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 
 
 def enqueue(task: str, **arguments: Any) -> None:
     """Enqueue for the open clinic, in the running transaction: no commit, no job."""
     connection = db.session.connection().connection.driver_connection
-    queue.configure_task(task, connection=connection).defer(clinic_id=str(tenant.current_clinic_id()), **arguments)
+    _enqueuing.configure_task(task, connection=connection).defer(clinic_id=str(tenant.current_clinic_id()), **arguments)
 
 
 def enqueue_outside_clinics(task: str, **arguments: Any) -> None:
@@ -36,7 +39,7 @@ def enqueue_outside_clinics(task: str, **arguments: Any) -> None:
     with clinics.nobody_asking(), transaction() as session:
         connection = session.connection()
         connection.exec_driver_sql(f"SET LOCAL ROLE {QUEUE_ROLE}")
-        queue.configure_task(task, connection=connection.connection.driver_connection).defer(**arguments)
+        _enqueuing.configure_task(task, connection=connection.connection.driver_connection).defer(**arguments)
 
 
 def in_clinic(name: str, role: Role, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -99,10 +102,11 @@ def walk_clinics(work: Callable[[], None], role: Role) -> None:
             log.exception("A periodic job failed in clinic %s", clinic.id)
 
 
-def worker(settings: Settings) -> procrastinate.App:
-    """The queue with a connection of its own, for the worker process."""
+@contextmanager
+def worker(settings: Settings) -> Iterator[procrastinate.App]:
+    """The queue with connections of its own, for the worker process. They LISTEN, so they take no transaction pool."""
     conninfo = settings.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
     options = f"-c role={QUEUE_ROLE} -c search_path={QUEUE_SCHEMA}"
-    return queue.with_connector(
-        procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3, kwargs={"options": options})
-    )
+    connector = procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3, kwargs={"options": options})
+    with queue.replace_connector(connector) as opened, opened.open():
+        yield opened

@@ -57,6 +57,13 @@ def site_of(host: str, settings: Settings) -> Site:
     return Portal(label) if may_be_taken(label) else Unknown()
 
 
+def host_of(site: Apex | Admin | Portal, settings: Settings) -> str:
+    """How a site's host is written: lower case, with our port if it is not the scheme's own."""
+    if isinstance(site, Apex):
+        return settings.authority
+    return f"{ADMIN_LABEL if isinstance(site, Admin) else site.slug}.{settings.authority}"
+
+
 def portal_url(settings: Settings, slug: str, path: str = "/") -> str:
     """The address of a page on a clinic's portal; `path` begins with a slash."""
     return f"{settings.scheme}://{slug}.{settings.authority}{path}"

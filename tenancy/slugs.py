@@ -2,7 +2,7 @@
 
 import re
 
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, ValidationError
 
 SHORTEST, LONGEST = 3, 40
 GRAMMAR = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -36,5 +36,5 @@ class PortalSlug(BaseConverter):
 
     def to_python(self, value: str) -> str:
         if not may_be_taken(value):
-            raise ValueError(value)
+            raise ValidationError(value)
         return value

@@ -85,6 +85,17 @@ def cluster() -> Iterator[Cluster]:
     else:
         server = embedded_postgres.Server(Path(tempfile.mkdtemp(prefix="portico-tests-")), fast=True).start()
         admin_url = server.superuser_url()
+    try:
+        standing = _with_the_cast(admin_url)
+        yield standing
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {standing.template} WITH (FORCE)")
+    finally:
+        if server:
+            server.discard()
+
+
+def _with_the_cast(admin_url: str) -> Cluster:
     template = f"portico_template_{uuid4().hex[:8]}"
     owner_url, login_url = embedded_postgres.prepare(
         admin_url, template, LOGIN_PASSWORD, owner_password=LOGIN_PASSWORD
@@ -95,11 +106,7 @@ def cluster() -> Iterator[Cluster]:
     with app.app_context():
         demo.fill()
         db.engine.dispose()
-    yield Cluster(admin_url, template, settings)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {template} WITH (FORCE)")
-    if server:
-        server.discard()
+    return Cluster(admin_url, template, settings)
 
 
 def _settings(owner_url: str, login_url: str) -> Settings:
