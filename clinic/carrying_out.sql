@@ -1,5 +1,8 @@
 -- Carries out one chunk of a confirmed invitation batch, in one statement. Row security confines it to the open clinic.
 -- A row that loses a race for a new portal user keeps no fate and is judged again with the next chunk.
+-- The planner takes a chunk for one row, and would join a thousand to a thousand by trying each pair. For large batches
+-- nested loops are switched off around it; the look-ups by key are LATERAL ... LIMIT 1, which can be nothing else. Portal
+-- users are hashed: right after the first chunk the planner believes there are none, and picks any index for them.
 -- mac(link) is HMAC-SHA256 under the clinic's link key: sha256(outer || sha256(inner || 'invitation:' || id)).
 WITH chunk AS (
     SELECT position, relationship_id, email_norm
@@ -20,17 +23,20 @@ judged AS MATERIALIZED (
                WHEN access.id IS NOT NULL THEN 'has_access'
            END AS refusal
     FROM chunk
-    LEFT JOIN relationships relationship
-        ON relationship.clinic_id = app.clinic_id() AND relationship.id = chunk.relationship_id
-    LEFT JOIN contacts contact
-        ON contact.clinic_id = relationship.clinic_id AND contact.id = relationship.contact_id
-    LEFT JOIN patients patient
-        ON patient.clinic_id = relationship.clinic_id AND patient.id = relationship.patient_id
-    LEFT JOIN portal_users holder
-        ON holder.clinic_id = contact.clinic_id AND holder.email_norm = contact.email_norm
-    LEFT JOIN portal_access access
-        ON access.clinic_id = holder.clinic_id AND access.portal_user_id = holder.id
-        AND access.patient_id = patient.id AND access.ended_at IS NULL
+    LEFT JOIN LATERAL (
+        SELECT id, contact_id, patient_id, kind FROM relationships
+        WHERE clinic_id = app.clinic_id() AND id = chunk.relationship_id LIMIT 1) relationship ON true
+    LEFT JOIN LATERAL (
+        SELECT id, name, email, email_norm, do_not_invite FROM contacts
+        WHERE clinic_id = app.clinic_id() AND id = relationship.contact_id LIMIT 1) contact ON true
+    LEFT JOIN LATERAL (
+        SELECT id, status FROM patients
+        WHERE clinic_id = app.clinic_id() AND id = relationship.patient_id LIMIT 1) patient ON true
+    LEFT JOIN portal_users holder ON holder.clinic_id = app.clinic_id() AND holder.email_norm = contact.email_norm
+    LEFT JOIN LATERAL (
+        SELECT id FROM portal_access
+        WHERE clinic_id = app.clinic_id() AND portal_user_id = holder.id AND patient_id = patient.id
+          AND ended_at IS NULL LIMIT 1) access ON true
 ),
 made AS (
     INSERT INTO portal_users (clinic_id, email, email_norm, name, invited_at)
@@ -42,7 +48,7 @@ made AS (
 ),
 invited AS MATERIALIZED (
     SELECT judged.position, judged.contact_id, judged.patient_id, judged.kind, judged.email_norm,
-           judged.accepted_at, coalesce(judged.holder_id, made.id) AS holder_id
+           judged.accepted_at, coalesce(judged.holder_id, made.id) AS holder_id, made.id IS NOT NULL AS is_new
     FROM judged LEFT JOIN made ON made.email_norm = judged.email_norm
     WHERE judged.refusal IS NULL AND coalesce(judged.holder_id, made.id) IS NOT NULL
 ),
@@ -56,9 +62,9 @@ given AS (
     RETURNING portal_user_id, patient_id, contact_id
 ),
 written AS MATERIALIZED (
-    SELECT holder_id, email_norm, accepted_at IS NOT NULL AS is_active,
+    SELECT holder_id, email_norm, is_new, accepted_at IS NOT NULL AS is_active,
            gen_random_uuid() AS link_id, gen_random_uuid() AS letter_id
-    FROM (SELECT DISTINCT holder_id, email_norm, accepted_at
+    FROM (SELECT DISTINCT holder_id, email_norm, accepted_at, is_new
           FROM invited JOIN given ON given.portal_user_id = invited.holder_id
               AND given.patient_id = invited.patient_id) people
 ),
@@ -66,7 +72,7 @@ superseded AS (
     UPDATE mailed_links SET ended_at = %(now)s, ending = 'superseded'
     FROM written
     WHERE mailed_links.clinic_id = app.clinic_id() AND mailed_links.portal_user_id = written.holder_id
-      AND mailed_links.purpose = 'invitation' AND mailed_links.ended_at IS NULL AND NOT written.is_active
+      AND mailed_links.purpose = 'invitation' AND mailed_links.ended_at IS NULL AND NOT written.is_active AND NOT written.is_new
 ),
 linked AS (
     INSERT INTO mailed_links (clinic_id, id, purpose, portal_user_id, email_norm, token_hash, issued_at, expires_at,

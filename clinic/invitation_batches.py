@@ -27,7 +27,7 @@ from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 
-CHUNK = 1000
+CHUNK = 2000
 AT_ONCE = 200  # up to so many are carried out while the person waits
 CARRY_OUT = "clinic.carry_out_invitations"
 _HMAC_BLOCK_BYTES = 64
@@ -195,6 +195,7 @@ def carry_out_chunk(batch: InvitationBatch, chunk: int = CHUNK) -> None:
     now = clock.now()
     inner, outer = _hmac_pads(keys.signing_key(link_tokens.KEY_PURPOSE))
     decided, given = _execute(
+        batch.total > AT_ONCE,
         {
             "batch_id": batch.id,
             "chunk": chunk,
@@ -204,7 +205,7 @@ def carry_out_chunk(batch: InvitationBatch, chunk: int = CHUNK) -> None:
             "actor_kind": actors.ActorKind.STAFF if given_by else actors.ActorKind.SYSTEM,
             "inner": inner,
             "outer": outer,
-        }
+        },
     )
     if given:
         outbox.announce()
@@ -214,8 +215,13 @@ def carry_out_chunk(batch: InvitationBatch, chunk: int = CHUNK) -> None:
     db.session.flush()
 
 
-def _execute(values: dict[str, Any]) -> tuple[int, int]:
-    result = db.session.connection().exec_driver_sql(_STATEMENT, values).one()
+def _execute(is_large: bool, values: dict[str, Any]) -> tuple[int, int]:
+    connection = db.session.connection()
+    if is_large:
+        connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
+    result = connection.exec_driver_sql(_STATEMENT, values).one()
+    if is_large:
+        connection.exec_driver_sql("SET LOCAL enable_nestloop = on")
     return int(result[0]), int(result[1])
 
 

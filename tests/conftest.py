@@ -86,7 +86,7 @@ def cluster() -> Iterator[Cluster]:
         server = embedded_postgres.Server(Path(tempfile.mkdtemp(prefix="portico-tests-")), fast=True).start()
         admin_url = server.superuser_url()
     try:
-        standing = _with_the_cast(admin_url)
+        standing = with_the_cast(admin_url)
         yield standing
         with psycopg.connect(admin_url, autocommit=True) as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {standing.template} WITH (FORCE)")
@@ -95,7 +95,7 @@ def cluster() -> Iterator[Cluster]:
             server.discard()
 
 
-def _with_the_cast(admin_url: str) -> Cluster:
+def with_the_cast(admin_url: str) -> Cluster:
     template = f"portico_template_{uuid4().hex[:8]}"
     owner_url, login_url = embedded_postgres.prepare(
         admin_url, template, LOGIN_PASSWORD, owner_password=LOGIN_PASSWORD

@@ -69,7 +69,19 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION keep_invitable_of_access() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Giving access is what happens to thousands at once: it only ever takes pairs off the list.
+CREATE FUNCTION keep_invitable_of_given_access() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = on AS $$
+BEGIN
+    UPDATE relationships r SET is_invitable = false
+    FROM new_rows n
+    JOIN portal_users u ON u.clinic_id = n.clinic_id AND u.id = n.portal_user_id
+    JOIN contacts c ON c.clinic_id = n.clinic_id AND c.email_norm = u.email_norm
+    WHERE r.clinic_id = n.clinic_id AND r.contact_id = c.id AND r.patient_id = n.patient_id
+      AND r.is_invitable AND n.ended_at IS NULL;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION keep_invitable_of_changed_access() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM keep_invitable(ARRAY(
         SELECT r.id FROM new_rows n
@@ -90,8 +102,8 @@ TRIGGERS = (
     (AFTER_INSERT, "invitable", "relationships", "keep_invitable_of_relationships"),
     (AFTER_UPDATE, "invitable", "contacts", "keep_invitable_of_contacts"),
     (AFTER_UPDATE, "invitable", "patients", "keep_invitable_of_patients"),
-    (AFTER_INSERT, "invitable", "portal_access", "keep_invitable_of_access"),
-    (AFTER_UPDATE, "invitable", "portal_access", "keep_invitable_of_access"),
+    (AFTER_INSERT, "invitable", "portal_access", "keep_invitable_of_given_access"),
+    (AFTER_UPDATE, "invitable", "portal_access", "keep_invitable_of_changed_access"),
 )
 
 

@@ -50,9 +50,8 @@ def _clean_connection(app: Flask) -> None:
 
 
 def _names(app: Flask, slug: str) -> set[str]:
-    with app.app_context():
-        with clinics.open_clinic(clinic_at(slug)), transaction():
-            return set(db.session.scalars(select(Patient.name)))
+    with app.app_context(), clinics.open_clinic(clinic_at(slug)), transaction():
+        return set(db.session.scalars(select(Patient.name)))
 
 
 def _fails_in_the_middle(app: Flask, slug: str) -> None:
@@ -84,9 +83,8 @@ def _runs_a_job(app: Flask, slug: str) -> None:
 
 def _reads_outside_a_transaction(app: Flask, slug: str) -> None:
     """The autocommit path: no transaction, no role, no row."""
-    with app.app_context(), db.engine.connect() as connection:
-        with pytest.raises(Exception, match="permission denied"):
-            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("SELECT name FROM patients"))
+    with app.app_context(), db.engine.connect() as connection, pytest.raises(Exception, match="permission denied"):
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("SELECT name FROM patients"))
 
 
 STEPS: list[Callable[[Flask, str], object]] = [
@@ -184,9 +182,11 @@ def test_through_pgbouncer_in_transaction_mode(cluster: Cluster, tmp_path: Path)
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     if not Path(program).exists() and not os.environ.get("PORTICO_EVERY_TIER"):
         pytest.skip("PgBouncer is not installed here; ./test --every-tier installs it.")
-    with _pgbouncer(program, cluster, tmp_path) as port:
-        with _app_on_one_connection(cluster, lambda url: _at_port(url, port)) as app:
-            _interleave(app, 600)
+    with (
+        _pgbouncer(program, cluster, tmp_path) as port,
+        _app_on_one_connection(cluster, lambda url: _at_port(url, port)) as app,
+    ):
+        _interleave(app, 600)
 
 
 def _at_port(url: str, port: int) -> str:

@@ -1,108 +1,30 @@
-"""Portal users, and which patients each may see.
-
-One portal user per clinic and address, made when a contact is invited. Access is a row per (portal user, patient):
-records and billing apart, with its start, its end, who gave it and who ended it. Row security reads the same rows, so
-ending one works on the next request everywhere.
-"""
+"""What pages ask about portal users: plain rows, each page's data one visible statement."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
-from flask_babel import lazy_gettext as _l
 from sqlalchemy import (
-    CheckConstraint,
     ColumnElement,
-    Index,
     Text,
     bindparam,
     case,
     func,
-    or_,
     select,
-    text,
     true,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
-from sqlalchemy.orm import Mapped, mapped_column
 
-from clinic import actors, addresses, audit, mailed_links, names, sessions, word_search
-from clinic.actors import Holder
-from clinic.contacts import RelationshipKind
+from clinic import addresses, names, word_search
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.patients import Patient
+from clinic.portal_users.people import IS_LIVE, PortalAccess, PortalUser, PortalUserState
 from mail.outbox import LetterState, OutgoingLetter
 from tenancy import clock
-from tenancy.database import Base, ClinicOwned, db, one_of, same_clinic, text_up_to
-from tenancy.errors import Conflict, NotFound, Refused
+from tenancy.database import db
+from tenancy.errors import NotFound
 from tenancy.link_tokens import Purpose
-
-
-class PortalUserState(StrEnum):
-    INVITED = "invited"
-    UNDELIVERED = "undelivered"
-    EXPIRED = "expired"
-    LOCKED = "locked"
-    ACTIVE = "active"
-    DEACTIVATED = "deactivated"
-
-
-class PortalUser(ClinicOwned, Base):
-    __tablename__ = "portal_users"
-    __table_args__ = (
-        text_up_to("name", names.LONGEST),
-        Index("uq_portal_users_email_norm", "clinic_id", "email_norm", unique=True),
-        Index("ix_portal_users_name", "clinic_id", "name", "id"),
-    )
-    email: Mapped[str]
-    email_norm: Mapped[str]
-    name: Mapped[str]
-    phone: Mapped[str | None]
-    invited_at: Mapped[datetime]
-    accepted_at: Mapped[datetime | None]
-    deactivated_at: Mapped[datetime | None]
-    last_sign_in_at: Mapped[datetime | None]
-
-    @property
-    def holder(self) -> Holder:
-        return Holder(portal_user_id=self.id)
-
-    @property
-    def may_sign_in(self) -> bool:
-        return self.accepted_at is not None and self.deactivated_at is None
-
-
-class PortalAccess(ClinicOwned, Base):
-    __tablename__ = "portal_access"
-    __table_args__ = (
-        same_clinic("portal_user_id", "portal_users"),
-        same_clinic("patient_id", "patients"),
-        one_of("relationship", RelationshipKind),
-        CheckConstraint("records OR billing", name="to_something"),
-        Index(
-            "uq_portal_access_live",
-            "clinic_id",
-            "portal_user_id",
-            "patient_id",
-            unique=True,
-            postgresql_where=text("ended_at IS NULL"),
-        ),
-        Index("ix_portal_access_patient", "clinic_id", "patient_id"),
-    )
-    portal_user_id: Mapped[UUID]
-    patient_id: Mapped[UUID]
-    contact_id: Mapped[UUID | None]  # whom it was given to; the contact may be gone since
-    relationship: Mapped[str]
-    records: Mapped[bool] = mapped_column(default=True)
-    billing: Mapped[bool] = mapped_column(default=True)
-    starts_at: Mapped[datetime]
-    ends_at: Mapped[datetime | None]  # agreed beforehand
-    given_by_id: Mapped[UUID | None]
-    ended_at: Mapped[datetime | None]  # taken away
-    ended_by_id: Mapped[UUID | None]
-    ended_reason: Mapped[str | None]
 
 
 @dataclass(frozen=True)
@@ -175,7 +97,6 @@ _STATE = case(
     (_link.c.ending.is_not(None) | (_link.c.expires_at <= bindparam("now")), PortalUserState.EXPIRED.value),
     else_=PortalUserState.INVITED.value,
 )
-IS_LIVE = PortalAccess.ended_at.is_(None) & or_(PortalAccess.ends_at.is_(None), PortalAccess.ends_at > func.now())
 _NAMES = (
     select(func.coalesce(func.array_agg(aggregate_order_by(Patient.name, Patient.search_text)), array([], type_=Text)))
     .join(PortalAccess, (PortalAccess.clinic_id == Patient.clinic_id) & (PortalAccess.patient_id == Patient.id))
@@ -231,9 +152,15 @@ def find_by_email(email: str) -> PortalUser | None:
     ).one_or_none()
 
 
-def get(portal_user_id: UUID) -> PortalUser:
+def get(portal_user_id: UUID, *, lock: bool = False) -> PortalUser:
     """Raises NotFound."""
-    return _get(portal_user_id, lock=False)
+    statement = select(PortalUser).where(PortalUser.id == portal_user_id)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    user = db.session.scalars(statement).one_or_none()
+    if user is None:
+        raise NotFound("portal user")
+    return user
 
 
 def row_of(portal_user_id: UUID) -> PortalUserRow:
@@ -287,64 +214,5 @@ def access_to(patient_id: UUID) -> list[AccessRow]:
     return _access(PortalAccess.patient_id == patient_id)
 
 
-def unlink(access_id: UUID, reason: str = "") -> PortalAccess:
-    """End one portal user's access to one patient. Raises NotFound, Conflict."""
-    access = db.session.scalars(
-        select(PortalAccess).where(PortalAccess.id == access_id).with_for_update(key_share=True)
-    ).one_or_none()
-    if access is None:
-        raise NotFound("portal access")
-    if access.ended_at:
-        raise Conflict(_l("This access was ended already."))
-    access.ended_at, access.ended_by_id = clock.now(), actors.current().id
-    access.ended_reason = reason.strip()[:200] or None
-    db.session.flush()
-    user = _get(access.portal_user_id, lock=True)
-    if not user.accepted_at and not access_of(user.id):
-        mailed_links.withdraw_all_of(user.holder)
-    audit.record("portal_access.ended", subject_id=user.id, patient_id=access.patient_id)
-    return access
-
-
-def deactivate(portal_user_id: UUID) -> None:
-    """No sign-in, no sessions, no open links until reactivated; access rows stay. Raises NotFound, Conflict."""
-    user = _get(portal_user_id, lock=True)
-    if user.deactivated_at:
-        raise Conflict(_l("This portal user is deactivated already."))
-    user.deactivated_at = clock.now()
-    sessions.end_all_of(user.holder, "deactivated")
-    mailed_links.withdraw_all_of(user.holder)
-    audit.record("portal_user.deactivated", subject_id=user.id)
-
-
-def reactivate(portal_user_id: UUID) -> None:
-    """Raises NotFound, Conflict."""
-    user = _get(portal_user_id, lock=True)
-    if not user.deactivated_at:
-        raise Conflict(_l("This portal user is not deactivated."))
-    user.deactivated_at = None
-    audit.record("portal_user.reactivated", subject_id=user.id)
-
-
-def rename_self(portal_user_id: UUID, name: str, phone: str) -> None:
-    """What a portal user may change on their own profile. Raises Refused."""
-    user = _get(portal_user_id, lock=True)
-    user.name = names.check_name(name)
-    if len(phone.strip()) > 40:
-        raise Refused(_l("A phone number can have at most 40 characters."), field="phone")
-    user.phone = phone.strip() or None
-    audit.record("portal_user.changed", subject_id=user.id)
-
-
 def _access(which: ColumnElement[bool]) -> list[AccessRow]:
     return [AccessRow(*row) for row in db.session.execute(_ACCESS.where(which), {"now": clock.now()})]
-
-
-def _get(portal_user_id: UUID, *, lock: bool) -> PortalUser:
-    statement = select(PortalUser).where(PortalUser.id == portal_user_id)
-    if lock:
-        statement = statement.with_for_update(key_share=True)
-    user = db.session.scalars(statement).one_or_none()
-    if user is None:
-        raise NotFound("portal user")
-    return user
