@@ -35,6 +35,8 @@ class ClinicMiddleware:
         if isinstance(site, sites.Unknown):
             return _plain(start_response, "404 Not Found", b"Not found.\n")
         environ[SITE] = site
+        # Known, not asked: no forwarded header decides whether cookies are secure.
+        environ["wsgi.url_scheme"] = self.settings.scheme
         # Flask routes by this again: whatever spelling came, both read the same.
         environ["HTTP_HOST"] = sites.host_of(site, self.settings)
         slug, path = _slug_and_path(site, environ.get("PATH_INFO", "/"))
