@@ -85,6 +85,7 @@ def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: 
         portal_settings.stock()
         audit.record("clinic.created", subject_id=clinic_id, plan=plan)
         staff.invite(email=admin_email, role=StaffRole.ADMIN)
+    _warn_of_look_alikes(slug)
     _tell(slug, admin_email)
 
 
@@ -95,6 +96,14 @@ def _show_repeated(there: ClinicEntry, name: str, admin_email: str) -> None:
         raise Refused(provisioning.TAKEN)
     click.echo("This clinic exists already; nothing was changed.")
     _tell(there.slug, admin_email)
+
+
+def _warn_of_look_alikes(slug: str) -> None:
+    with transaction():
+        listed = clinics.in_directory()
+    for clinic in listed:
+        if slugs.look_alike(slug, clinic.slug):
+            click.echo(f"Mind: {slug} is one letter from {clinic.slug} ({clinic.name}). Families may take one for the other.")
 
 
 def _tell(slug: str, admin_email: str) -> None:
@@ -144,6 +153,7 @@ def rename(slug: str, new_slug: str) -> None:
     """Give a clinic another address. The old one redirects for good, and portal sessions end."""
     with _inside(_find(slug)):
         portal_settings.rename_portal(new_slug)
+    _warn_of_look_alikes(new_slug)
     click.echo(f"{slug} is now {new_slug}.")
 
 

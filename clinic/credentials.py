@@ -18,6 +18,7 @@ from tenancy.errors import Refused
 
 SHORTEST = 15  # alone; 8 together with a second factor
 LONGEST = 256
+MOSTLY_LETTERS = 8
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Checked when there is no password to check, so that both answers take as long.
 _NOBODYS = _hasher.hash("nobody has this password")
@@ -40,7 +41,9 @@ def check_rules(password: str, *, clinic_name: str, email: str) -> None:
     if len(password) > LONGEST:
         raise Refused(_l("Use at most 256 characters."), field="password")
     plain = _squeezed(password)
-    if plain in common_passwords() or len(set(plain)) < 5 or _is_repeated(plain):
+    # Mostly signs, or pictures: judged as it is, not by the few letters in it.
+    judged = plain if len(plain) >= MOSTLY_LETTERS else password.casefold()
+    if judged in common_passwords() or len(set(judged)) < 5 or _is_repeated(judged):
         raise Refused(_l("This password is too easy to guess. Please choose another."), field="password")
     local_part = _squeezed(email.partition("@")[0])
     for known in (_squeezed(clinic_name), _squeezed(email), local_part):

@@ -20,8 +20,8 @@ def folded(text: str) -> str:
 
 
 def search_words(text: str) -> list[str]:
-    """The words of a search, at most six."""
-    return folded(text).split()[:6]
+    """The words of a search, at most six. Signs alone become a word that nobody has: nobody is found, not all."""
+    return folded(text).split()[:6] or (["%"] if text.strip() else [])
 
 
 def check_name(text: str, *, field: str = "name") -> str:

@@ -1,6 +1,6 @@
 """Handing letters to the mail server: the only place that knows Flask-Mail.
 
-Stock Flask-Mail checks no certificate and has no time-out; `_Connection` gives it both.
+Stock Flask-Mail checks no certificate and has no time-out, and folds headers twice; `_Connection` and `_Message` mend it.
 """
 
 import smtplib
@@ -8,9 +8,11 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from email.mime.base import MIMEBase
+from email.policy import SMTP
 
 from flask import Flask, current_app
-from flask_mail import Connection, Mail, Message
+from flask_mail import BadHeaderError, Connection, Mail, Message
 
 from mail.rendering import Page, header
 from tenancy.settings import Settings
@@ -34,6 +36,15 @@ class Envelope:
     message_id: str  # stable over retries
 
 
+class _Message(Message):
+    """Written as it was encoded: folding again, older Pythons take encoded names apart and leave commas bare."""
+
+    def _message(self) -> MIMEBase:
+        written = super()._message()
+        written.policy = SMTP.clone(refold_source="none")
+        return written
+
+
 class _Connection(Connection):
     def configure_host(self) -> smtplib.SMTP:
         settings: Settings = current_app.config["PORTICO"]
@@ -45,10 +56,13 @@ class _Connection(Connection):
             )
         else:
             server = smtplib.SMTP(settings.mail_server, settings.mail_port, timeout=TIMEOUT_SECONDS)
+        with ExitStack() as on_failure:
+            on_failure.callback(server.close)
             if settings.mail_security == "starttls":
                 server.starttls(context=context)
-        if settings.mail_username and settings.mail_password:
-            server.login(settings.mail_username, settings.mail_password)
+            if settings.mail_username and settings.mail_password:
+                server.login(settings.mail_username, settings.mail_password)
+            on_failure.pop_all()
         return server
 
 
@@ -79,18 +93,21 @@ def connection() -> Iterator[Connection]:
 def send(server: Connection, page: Page, envelope: Envelope) -> None:
     """Returns once the server has acknowledged it. Raises TemporaryFault or PermanentFault."""
     settings: Settings = current_app.config["PORTICO"]
-    message = Message(
+    message = _Message(
         subject=page.subject,
         recipients=[envelope.to],
         body=page.text,
         html=page.html,
-        sender=(header(envelope.from_name), settings.mail_sender),
         reply_to=page.reply_to,
         extra_headers={"Auto-Submitted": "auto-generated"},
     )
     message.msgId = envelope.message_id
+    # Set afterwards, as a pair: the constructor would join it without quotes, and a comma would begin another sender.
+    message.sender = (header(envelope.from_name), settings.mail_sender)
     try:
-        server.send(message)
+        server.send(message, envelope_from=settings.mail_sender)
+    except BadHeaderError as error:  # a line break in an address
+        raise PermanentFault("BadHeaderError") from error
     except smtplib.SMTPRecipientsRefused as error:
         code, _ = next(iter(error.recipients.values()))
         raise (PermanentFault if code >= 500 else TemporaryFault)(str(code)) from error

@@ -1,5 +1,6 @@
 """Sends what waits in a clinic's outbox, as `portico_mailer`: that role reads this clinic's letters and little else."""
 
+import logging
 from dataclasses import dataclass
 
 from flask import Blueprint, Flask, current_app
@@ -14,6 +15,8 @@ from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
 from tenancy.settings import Settings
 from tenancy.tenant import Role
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ def _deliver_one(server: Connection, row: OutgoingLetter, desk: _Desk) -> None:
     except TemporaryFault as fault:
         with transaction():
             outbox.put_off(row.id, row.tries, str(fault))
+    except Exception as error:  # one that cannot be written holds up none of the others
+        log.exception("Letter %s cannot be written", row.id)
+        with transaction():
+            outbox.put_off(row.id, row.tries, type(error).__name__)
     else:
         with transaction():
             outbox.mark_sent(row.id)

@@ -100,5 +100,5 @@ def _lock(key: bytes, plain: bytes, *, about: bytes) -> bytes:
 def _unlock(key: bytes, sealed: bytes, *, about: bytes) -> bytes:
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:  # ValueError: cut off before the nonce ends
         raise Unreadable("These bytes are not sealed with this key.") from error

@@ -29,6 +29,18 @@ def may_be_taken(slug: str) -> bool:
     return has_grammar(slug) and not is_reserved(slug)
 
 
+def look_alike(one: str, other: str) -> bool:
+    """Whether two different slugs are one letter added, dropped, changed or swapped apart."""
+    if one == other or abs(len(one) - len(other)) > 1:
+        return False
+    short, long = sorted((one, other), key=len)
+    start = next((at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[start:] == long[start + 1 :]
+    swapped = short[start + 1 : start + 2] + short[start : start + 1] + short[start + 2 :]
+    return short[start + 1 :] == long[start + 1 :] or swapped == long[start:]
+
+
 class PortalSlug(BaseConverter):
     """Matches a clinic's slug and nothing else: not `admin`, not Werkzeug's `<invalid>`, not a bare host."""
 

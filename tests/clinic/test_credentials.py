@@ -1,0 +1,105 @@
+"""Lost if it fails: somebody guesses a parent's password, or a good password is refused and the family gives up."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from clinic import credentials, demo
+from clinic.actors import Holder
+from tenancy.database import db
+from tenancy.errors import Refused
+from tenancy.tenant import Role
+from tests.inside import inside, member, user
+
+GOOD = "eleven quiet green lamps"
+
+
+def check(password: str) -> None:
+    credentials.check_rules(password, clinic_name="Elm Street Therapy", email="maria.lopez@family.example")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [GOOD, "x" * 3 + "yzabcdefghijklmno"[::-1], "пятнадцать букв тут", "🐢🐇🦊🐻🐼🐨🐯🦁🐮🐷🐸🐵🐔🐧🐦", "no rules at all here", "&*()_+=-{}[]|:;<>?", "a!b@#$%^&*()_+-=", "   five blanks   here   ", "ab cd efg " * 25 + "h"],
+)  # fmt: skip
+def test_any_long_password_of_ones_own_is_welcome(password: str) -> None:
+    """No composition rules, any character, blanks too."""
+    check(password)
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("fourteen chars", "at least 15"),
+        ("", "at least 15"),
+        ("x" * 257, "at most 256"),
+        ("passwordpassword", "easy to guess"),
+        ("Password Password", "easy to guess"),
+        ("aaaaaaaaaaaaaaaaaaaa", "easy to guess"),
+        ("!!!!!!!!!!!!!!!!!!!!", "easy to guess"),
+        (" " * 20, "easy to guess"),
+        ("correct horse battery staple", "easy to guess"),
+        ("abcabcabcabcabcabc", "easy to guess"),
+        ("123456789012345", "easy to guess"),
+        ("abcdefghijklmnop", "easy to guess"),
+        ("my elm street therapy login", "clinic's name"),
+        ("ELM-STREET_THERAPY 2024!", "clinic's name"),
+        ("maria.lopez loves tea", "e-mail address"),
+        ("xx MariaLopez xx xx", "e-mail address"),
+        ("maria.lopez@family.example", "e-mail address"),
+    ],
+)
+def test_a_guessable_one_is_refused_with_what_to_do(app: Flask, password: str, why: str) -> None:
+    with app.app_context(), pytest.raises(Refused) as refusal:
+        check(password)
+    assert refusal.value.field == "password"
+    with app.app_context():
+        assert why in str(refusal.value.message)
+
+
+def test_a_short_name_in_an_address_forbids_no_words() -> None:
+    """Al may use "always": three letters are in every other sentence."""
+    credentials.check_rules("we always walk along", clinic_name="AB", email="al@b.example")
+
+
+def test_the_password_is_kept_as_argon2_and_opens_for_its_holder_only(app: Flask) -> None:
+    with inside(app, demo.ELM, Role.DOOR):
+        maria, omar = user("maria@family.example").holder, user("omar@family.example").holder
+        credentials.choose(maria, GOOD)
+        kept = db.session.scalars(text("SELECT hash FROM passwords")).all()
+        assert all(each.startswith("$argon2id$") for each in kept)
+        assert credentials.is_right(maria, GOOD)
+        assert not credentials.is_right(maria, GOOD + " ")
+        assert not credentials.is_right(maria, demo.PASSWORD)  # the one before stopped working
+        assert not credentials.is_right(omar, GOOD)
+        assert credentials.is_right(omar, demo.PASSWORD)
+
+
+def test_two_with_the_same_password_are_kept_differently(app: Flask) -> None:
+    with inside(app, demo.ELM, Role.DOOR):
+        hashes = db.session.scalars(text("SELECT hash FROM passwords")).all()
+    assert len(set(hashes)) == len(hashes) > 3
+
+
+def test_nobody_is_checked_as_long_as_somebody(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a stranger with a stop-watch learns who is a patient's parent here."""
+    verified: list[str] = []
+
+    class Counting:
+        def verify(self, kept: str, password: str) -> bool:
+            verified.append(kept)
+            return hasher.verify(kept, password)
+
+    hasher = credentials._hasher
+    monkeypatch.setattr(credentials, "_hasher", Counting())
+    with inside(app, demo.ELM, Role.DOOR):
+        assert not credentials.is_right(None, demo.PASSWORD)
+        assert not credentials.is_right(Holder(portal_user_id=user("grace@family.example").id), demo.PASSWORD)
+        assert credentials.is_right(member("ana@elm.example").holder, demo.PASSWORD)
+    assert len(verified) == 3
+    assert len({each.split("$")[3] for each in verified}) == 1  # at the same cost
+
+
+def test_staff_read_no_password(app: Flask) -> None:
+    with pytest.raises(Exception, match="permission denied"), inside(app, demo.ELM):
+        db.session.execute(text("SELECT hash FROM passwords"))

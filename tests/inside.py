@@ -1,0 +1,131 @@
+"""Standing inside a clinic, below HTTP: its people, its mailed links, its letters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import select
+
+from clinic import actors, invitations, portal_settings, sign_in, staff
+from clinic.actors import Actor, ActorKind
+from clinic.contacts import Contact, Relationship
+from clinic.mailed_links import MailedLink
+from clinic.patients import Patient
+from clinic.portal_users import PortalUser
+from clinic.staff import StaffMember, StaffRole
+from mail import letterhead, rendering
+from mail.outbox import OutgoingLetter
+from mail.rendering import Page
+from tenancy import clinics, keys, link_tokens, tenant
+from tenancy.clinics import ClinicEntry
+from tenancy.database import db, transaction
+from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
+from tenancy.tenant import Role
+
+ADDRESSEES = {
+    Purpose.INVITATION: "grace@family.example",
+    Purpose.PASSWORD_RESET: "maria@family.example",
+    Purpose.STAFF_INVITATION: "nora@elm.example",
+    Purpose.STAFF_PASSWORD_RESET: "ana@elm.example",
+    Purpose.REPLY_TO: "desk@elm.example",
+}
+
+
+@contextmanager
+def inside(
+    app: Flask, slug: str, role: Role = Role.STAFF, portal_user_id: UUID | None = None
+) -> Iterator[ClinicEntry]:
+    """One transaction inside a clinic, in an application context of its own."""
+    with app.app_context():
+        with transaction():
+            clinic = clinics.find_at(slug)
+        assert clinic is not None, slug
+        with clinics.open_clinic(clinic, role):
+            if portal_user_id:
+                tenant.become(role, portal_user_id)
+            with transaction():
+                yield clinic
+
+
+@contextmanager
+def acting(email: str) -> Iterator[None]:
+    """As this staff member of the open clinic."""
+    with actors.acting(Actor(ActorKind.STAFF, member(email).id)):
+        yield
+
+
+def patient(name: str) -> Patient:
+    return db.session.scalars(select(Patient).where(Patient.name == name)).one()
+
+
+def contact(name: str) -> Contact:
+    return db.session.scalars(select(Contact).where(Contact.name == name)).one()
+
+
+def user(email: str) -> PortalUser:
+    return db.session.scalars(select(PortalUser).where(PortalUser.email_norm == email)).one()
+
+
+def member(email: str) -> StaffMember:
+    return db.session.scalars(select(StaffMember).where(StaffMember.email_norm == email)).one()
+
+
+def pair(contact_name: str, patient_name: str) -> Relationship:
+    return db.session.scalars(
+        select(Relationship).where(
+            Relationship.contact_id == contact(contact_name).id, Relationship.patient_id == patient(patient_name).id
+        )
+    ).one()
+
+
+def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
+    """Mail a link of this purpose to its addressee at the first demo clinic; returns the secret."""
+    email = ADDRESSEES[purpose]
+    with inside(app, slug, Role.OPERATOR if purpose is Purpose.STAFF_INVITATION else Role.STAFF):
+        if purpose is Purpose.INVITATION:
+            invitations.send(user(email))
+        elif purpose is Purpose.PASSWORD_RESET:
+            sign_in.mail_reset(user(email))
+        elif purpose is Purpose.STAFF_INVITATION:
+            staff.invite(email=email, role=StaffRole.ADMIN, name="Nora New")
+        elif purpose is Purpose.STAFF_PASSWORD_RESET:
+            sign_in.mail_staff_reset(member(email))
+        else:
+            head = letterhead.of_clinic()
+            head.reply_to, head.confirmed_at = email, None
+            db.session.flush()
+            portal_settings.ask_to_confirm_reply_to()
+    return secret(app, slug, purpose)
+
+
+def newest_link(purpose: Purpose) -> MailedLink:
+    return db.session.scalars(
+        select(MailedLink).where(MailedLink.purpose == purpose).order_by(MailedLink.issued_at.desc()).limit(1)
+    ).one()
+
+
+def secret(app: Flask, slug: str, purpose: Purpose) -> str:
+    """What the newest link of this purpose has in its address."""
+    with inside(app, slug):
+        return link_tokens.token(keys.signing_key(link_tokens.KEY_PURPOSE), purpose, newest_link(purpose).id)
+
+
+def path_of(slug: str, purpose: Purpose, secret: str) -> str:
+    """A mailed link's path on its host."""
+    prefix = f"/{slug}" if purpose in ON_ADMIN_HOST else ""
+    return f"{prefix}/link/{purpose}/{secret}"
+
+
+def letters(app: Flask, slug: str) -> list[OutgoingLetter]:
+    """The clinic's outbox, oldest first."""
+    with inside(app, slug):
+        return list(db.session.scalars(select(OutgoingLetter).order_by(OutgoingLetter.posted_at, OutgoingLetter.id)))
+
+
+def written(app: Flask, slug: str) -> list[Page]:
+    """Every letter of the outbox, as the worker would write it now."""
+    with inside(app, slug, Role.MAILER) as clinic:
+        head, key = letterhead.of_clinic(), rendering.signing_key()
+        rows = db.session.scalars(select(OutgoingLetter).order_by(OutgoingLetter.posted_at, OutgoingLetter.id)).all()
+        return [rendering.written(row.letter, clinic, head, key) for row in rows]

@@ -1,0 +1,107 @@
+"""Lost if it fails: an operator starts a portal over plain http or with a guessable key, or mends its settings one
+restart at a time while a clinic waits."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tenancy import settings
+from tenancy.settings import SettingsFault
+from wsgi import create_app
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+RIGHT = {
+    "PORTICO_BASE_URL": "https://portal.example",
+    "PORTICO_SECRET_KEY": "s" * 32,
+    "PORTICO_MASTER_KEY": KEY,
+    "DATABASE_URL": "postgresql://portico:x@127.0.0.1:5432/portico",
+    "PORTICO_MAIL_SERVER": "mail.example",
+    "PORTICO_MAIL_SENDER": "no-reply@portal.example",
+}
+
+
+def faults(**changed: str | None) -> list[str]:
+    environ = {name: value for name, value in (RIGHT | changed).items() if value is not None}
+    with pytest.raises(SettingsFault) as fault:
+        settings.read(environ)
+    return fault.value.faults
+
+
+def test_right_settings_are_read() -> None:
+    read = settings.read(RIGHT | {"HOME": "/root"})
+    assert (read.base, read.port, read.is_secure, read.authority) == ("portal.example", None, True, "portal.example")
+    assert read.database_url.startswith("postgresql+psycopg://")
+    assert read.master_key == bytes(range(32))
+    assert (read.mail_port, read.mail_security) == (587, "starttls")  # letters with secrets never in the clear by default
+
+
+def test_all_faults_are_named_at_once_each_with_its_setting() -> None:
+    found = faults(
+        PORTICO_BASE_URL="http://portal.example",
+        PORTICO_SECRET_KEY="short",
+        PORTICO_MASTER_KEY="not base64!",
+        DATABASE_URL="mysql://x",
+        PORTICO_MAIL_SERVER=None,
+        PORTICO_MAIL_PORT="no",
+        PORTICO_MAIL_SECURITY="ssl",
+        PORTICO_MAIL_SENDER=None,
+        PORTICO_MAIL_SENDR="typing@mistake.example",
+    )
+    named = ["PORTICO_BASE_URL", "SECRET_KEY", "MASTER_KEY", "DATABASE_URL", "MAIL_SERVER is missing", "MAIL_PORT", "MAIL_SECURITY", "MAIL_SENDER is missing", "MAIL_SENDR"]  # fmt: skip
+    assert len(found) == len(named)
+    for name in named:
+        assert len([fault for fault in found if name in fault]) == 1, name
+    assert not [fault for fault in found if "short" in fault or "mysql://x" in fault]  # no value is repeated
+
+
+def test_nothing_at_all_names_everything_required() -> None:
+    with pytest.raises(SettingsFault) as fault:
+        settings.read({})
+    for name in RIGHT:
+        assert f"{name} is missing." in fault.value.faults
+        assert name in str(fault.value)
+
+
+@pytest.mark.parametrize("url", ["http://portal.example", "http://10.0.0.1", "http://localhost.evil.example", "http://xlocalhost"])
+def test_health_records_travel_over_https_outside_this_machine(url: str) -> None:
+    assert "must be https" in faults(PORTICO_BASE_URL=url)[0]
+
+
+@pytest.mark.parametrize(
+    "url", ["portal.example", "ftp://portal.example", "https://", "https://a/b", "https://a?b", "https://u@a", "https://a:99999", "https://[x"]
+)  # fmt: skip
+def test_a_base_that_is_no_plain_address_is_refused(url: str) -> None:
+    assert [fault for fault in faults(PORTICO_BASE_URL=url) if "BASE_URL" in fault]
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000", "http://portal.localhost", "http://portal.test:80"])
+def test_plain_http_is_fine_at_home(url: str) -> None:
+    assert not settings.read(RIGHT | {"PORTICO_BASE_URL": url}).is_secure
+
+
+@pytest.mark.parametrize("key", [base64.b64encode(b"x" * 16).decode(), base64.b64encode(b"x" * 33).decode(), "x" * 32, "é"])
+def test_the_master_key_is_32_bytes_or_nothing(key: str) -> None:
+    assert "openssl rand" in faults(PORTICO_MASTER_KEY=key)[0]
+
+
+def test_a_value_may_lie_in_a_file(tmp_path: Path) -> None:
+    """So that secrets need not stand in the environment, where every child process reads them."""
+    kept = tmp_path / "master-key"
+    kept.write_text(KEY + "\n")
+    environ = {name: value for name, value in RIGHT.items() if name != "PORTICO_MASTER_KEY"}
+    assert settings.read(environ | {"PORTICO_MASTER_KEY_FILE": str(kept)}).master_key == bytes(range(32))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    found = faults(PORTICO_SECRET_KEY=None, PORTICO_SECRET_KEY_FILE=str(missing), DATABASE_URL=None)
+    assert f"PORTICO_SECRET_KEY_FILE names {missing}, which cannot be read (No such file or directory)." in found
+    assert "DATABASE_URL is missing." in found
+
+
+def test_the_application_does_not_start_on_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RIGHT:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsFault):
+        create_app()
