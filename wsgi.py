@@ -50,6 +50,7 @@ def create_app(read: Settings | None = None) -> Flask:
     db.init_app(app)
     migrate.init_app(app, metadata=Base.metadata)
     app.before_request(lambda: actors.become(actors.SYSTEM))
+    app.teardown_request(lambda _fault: actors.become(actors.SYSTEM))
     _install_sign_in(app)
     admin_app.blueprint.install(app)
     portal_app.blueprint.install(app)

@@ -2,9 +2,11 @@
 
 from admin_app import (  # noqa: F401  each module adds its pages to the blueprint
     appearance,
+    appointment_requests,
     appointments,
     clinic_options,
     contacts,
+    conversations,
     document_types,
     documents,
     home,

@@ -17,14 +17,17 @@ from flask import (
     url_for,
 )
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
 from admin_app import words
 from admin_app.guards import Person
+from clinic import appointment_requests, audit, conversations
 from clinic.staff import Right
 from tenancy import tenant
 from tenancy.clinics import ClinicEntry
+from tenancy.database import transaction
 from tenancy.errors import Conflict, NotAllowed, NotFound
 from tenancy.middleware import CLINIC
 from tenancy.settings import Settings
@@ -37,6 +40,8 @@ admin = Blueprint("admin", __name__, subdomain="admin", url_prefix="/<portal_slu
 PLACES = {
     "home": (),
     "patients_list": ("patients",),
+    "conversations_list": ("conversations",),
+    "appointment_requests_list": ("appointment-requests",),
     "clinic_options": ("clinic-options",),
     "portal_users_list": ("portal-users", "invitations"),
 }
@@ -63,6 +68,10 @@ def page(template: str, **values: Any) -> Response:
     """A page; with a form that was refused, status 422."""
     form = values.get("form")
     refused = isinstance(form, PorticoForm) and bool(form.errors)
+    person = g.get("person")
+    if person and person.may(Right.RECORDS):
+        with transaction():
+            g.unread, g.requested = conversations.count_unread(), appointment_requests.count_open()
     return make_response(render_template(template, **values), 422 if refused else 200)
 
 
@@ -85,6 +94,15 @@ def _take_slug(_endpoint: str | None, values: dict[str, Any] | None) -> None:
 @admin.url_defaults
 def _give_slug(_endpoint: str, values: dict[str, Any]) -> None:
     values.setdefault("slug", clinic_here().slug)
+
+
+@admin.after_request
+def _record_refusal(answer: AnyResponse) -> AnyResponse:
+    """A page that was refused to somebody signed in is recorded."""
+    if answer.status_code in (403, 404) and isinstance(current_user._get_current_object(), Person):
+        with transaction():
+            audit.record_refusal(request.endpoint or "", request.view_args or {})
+    return answer
 
 
 @admin.before_request
@@ -132,7 +150,16 @@ def _shell() -> dict[str, Any]:
 def _navigation(person: Person) -> list[NavItem]:
     entries = [_entry(_("Home"), "home")]
     if person.may(Right.RECORDS):
-        entries.append(_entry(_("Patients"), "patients_list"))
+        unread, requested = g.get("unread", 0), g.get("requested", 0)
+        entries += [
+            _entry(_("Patients"), "patients_list"),
+            _entry(_("Messages"), "conversations_list", ngettext("%(num)s new", "%(num)s new", unread) if unread else None),
+            _entry(
+                _("Appointment requests"),
+                "appointment_requests_list",
+                ngettext("%(num)s open", "%(num)s open", requested) if requested else None,
+            ),
+        ]
     if person.may(Right.ADMIN):
         basic = NavItem(_("Basic Setup"), None, children=(_entry(_("Clinic Options"), "clinic_options"),))
         advanced = NavItem(_("Advanced Setup"), None, children=(_entry(_("Portal Users"), "portal_users_list"),))
@@ -140,7 +167,7 @@ def _navigation(person: Person) -> list[NavItem]:
     return entries
 
 
-def _entry(label: str, endpoint: str) -> NavItem:
+def _entry(label: str, endpoint: str, badge: str | None = None) -> NavItem:
     place = request.path.split("/")[2]
     is_current = place in PLACES[endpoint] if PLACES[endpoint] else not place
-    return NavItem(label, url_for(f"admin.{endpoint}"), is_current)
+    return NavItem(label, url_for(f"admin.{endpoint}"), is_current, badge=badge)

@@ -32,6 +32,8 @@ class PortalSettingsForm(PorticoForm):
     shows_balance = BooleanField(_l("Show the account balance"))
     shows_invoices = BooleanField(_l("Show invoices"))
     asks_birth_date = BooleanField(_l("Ask for the patient's birth date when an invitation is accepted"))
+    allows_messages = BooleanField(_l("Patient messaging"))
+    allows_appointment_requests = BooleanField(_l("Appointment requests"))
 
     def details(self) -> SettingsDetails:
         return SettingsDetails(
@@ -41,6 +43,8 @@ class PortalSettingsForm(PorticoForm):
             shows_balance=self.shows_balance.data,
             shows_invoices=self.shows_invoices.data,
             asks_birth_date=self.asks_birth_date.data,
+            allows_messages=self.allows_messages.data,
+            allows_appointment_requests=self.allows_appointment_requests.data,
         )
 
 
@@ -88,6 +92,8 @@ def _form() -> PortalSettingsForm:
             "shows_balance": kept.shows_balance,
             "shows_invoices": kept.shows_invoices,
             "asks_birth_date": kept.asks_birth_date,
+            "allows_messages": kept.allows_messages,
+            "allows_appointment_requests": kept.allows_appointment_requests,
         }
     )
     form.document_types.choices = [SelectChoice(str(each.id), each.name) for each in types]

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _l
 
+from clinic.appointment_requests import RequestState
 from clinic.contacts import RelationshipKind
 from clinic.documents import DocumentRow
 from clinic.invitation_batches import Fate
@@ -33,10 +34,15 @@ PORTAL_USER_STATES = {
     PortalUserState.ACTIVE: (_l("Active"), "good"),
     PortalUserState.DEACTIVATED: (_l("Deactivated"), "neutral"),
 }
+REQUEST_STATES = {
+    RequestState.OPEN: (_l("Open"), "info"),
+    RequestState.ANSWERED: (_l("Answered"), "good"),
+    RequestState.WITHDRAWN: (_l("Withdrawn"), "neutral"),
+}
 WHAT_TO_DO = {
     PortalUserState.INVITED: _l("The invitation was sent and waits to be accepted."),
     PortalUserState.UNDELIVERED: _l("The letter could not be delivered. Check the address, then send it again."),
-    PortalUserState.EXPIRED: _l("The invitation was not accepted in time. Send it again."),
+    PortalUserState.EXPIRED: _l("The link is no longer good: it was not used in time, or the portal's address changed. Send it again."),
     PortalUserState.LOCKED: _l(
         "The birth date was missed five times. Make sure that you invited the right person, then send it again."
     ),

@@ -52,3 +52,8 @@ def record(
             details=details,
         )
     )
+
+
+def record_refusal(page: str, ids: dict[str, Any]) -> None:
+    """Somebody signed in asked for what is not there for them: another family's, another clinic's, or nothing at all."""
+    record("access.refused", page=page, ids={name: str(value) for name, value in ids.items() if isinstance(value, UUID)})

@@ -10,18 +10,10 @@ WITH chunk AS (
     WHERE clinic_id = app.clinic_id() AND batch_id = %(batch_id)s AND fate IS NULL
     ORDER BY position LIMIT %(chunk)s FOR UPDATE
 ),
-judged AS MATERIALIZED (
-    SELECT chunk.position, contact.id AS contact_id, contact.name, contact.email, contact.email_norm,
-           patient.id AS patient_id, relationship.kind, holder.id AS holder_id, holder.accepted_at,
-           CASE
-               WHEN relationship.id IS NULL THEN 'gone'
-               WHEN contact.email_norm IS NULL THEN 'no_address'
-               WHEN contact.email_norm <> chunk.email_norm THEN 'address_changed'
-               WHEN contact.do_not_invite THEN 'do_not_invite'
-               WHEN patient.status <> 'active' THEN 'inactive_patient'
-               WHEN holder.deactivated_at IS NOT NULL THEN 'deactivated'
-               WHEN access.id IS NOT NULL THEN 'has_access'
-           END AS refusal
+looked_up AS MATERIALIZED (
+    SELECT chunk.position, chunk.email_norm AS confirmed_address, relationship.id AS relationship_id, relationship.kind,
+           contact.id AS contact_id, contact.name, contact.email, contact.email_norm, contact.do_not_invite,
+           patient.id AS patient_id, patient.status
     FROM chunk
     LEFT JOIN LATERAL (
         SELECT id, contact_id, patient_id, kind FROM relationships
@@ -32,10 +24,24 @@ judged AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT id, status FROM patients
         WHERE clinic_id = app.clinic_id() AND id = relationship.patient_id LIMIT 1) patient ON true
-    LEFT JOIN portal_users holder ON holder.clinic_id = app.clinic_id() AND holder.email_norm = contact.email_norm
+),
+judged AS MATERIALIZED (
+    SELECT found.position, found.contact_id, found.name, found.email, found.email_norm, found.patient_id, found.kind,
+           holder.id AS holder_id, holder.accepted_at,
+           CASE
+               WHEN found.relationship_id IS NULL THEN 'gone'
+               WHEN found.email_norm IS NULL THEN 'no_address'
+               WHEN found.email_norm <> found.confirmed_address THEN 'address_changed'
+               WHEN found.do_not_invite THEN 'do_not_invite'
+               WHEN found.status <> 'active' THEN 'inactive_patient'
+               WHEN holder.deactivated_at IS NOT NULL THEN 'deactivated'
+               WHEN access.id IS NOT NULL THEN 'has_access'
+           END AS refusal
+    FROM looked_up found
+    LEFT JOIN portal_users holder ON holder.clinic_id = app.clinic_id() AND holder.email_norm = found.email_norm
     LEFT JOIN LATERAL (
         SELECT id FROM portal_access
-        WHERE clinic_id = app.clinic_id() AND portal_user_id = holder.id AND patient_id = patient.id
+        WHERE clinic_id = app.clinic_id() AND portal_user_id = holder.id AND patient_id = found.patient_id
           AND ended_at IS NULL LIMIT 1) access ON true
 ),
 made AS (
@@ -73,6 +79,7 @@ superseded AS (
     FROM written
     WHERE mailed_links.clinic_id = app.clinic_id() AND mailed_links.portal_user_id = written.holder_id
       AND mailed_links.purpose = 'invitation' AND mailed_links.ended_at IS NULL AND NOT written.is_active AND NOT written.is_new
+    RETURNING mailed_links.id
 ),
 linked AS (
     INSERT INTO mailed_links (clinic_id, id, purpose, portal_user_id, email_norm, token_hash, issued_at, expires_at,
@@ -81,6 +88,8 @@ linked AS (
            sha256(sha256(%(outer)s || sha256(%(inner)s || convert_to('invitation:' || link_id, 'UTF8')))),
            %(now)s, %(expires_at)s, 0, letter_id
     FROM written WHERE NOT is_active
+      -- After the earlier links have ended: one open link a person.
+      AND (SELECT count(*) FROM superseded) >= 0
 ),
 posted AS (
     INSERT INTO letters (clinic_id, id, kind, to_address, ids, state, posted_at, next_try_at, tries)

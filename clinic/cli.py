@@ -73,7 +73,7 @@ def _inside(clinic: ClinicEntry | UUID) -> Iterator[None]:
 @_in_sentences
 def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: str) -> None:
     """Create a clinic: all or nothing. The same again, for the same name and admin, changes nothing."""
-    slug = slug or names.folded(name).replace("'", "").replace(" ", "-").strip("-")[: slugs.LONGEST].rstrip("-")
+    slug = slug or slugs.made_from(names.folded(name))
     with transaction():
         there = clinics.find_at(slug)
     if there:
@@ -86,7 +86,8 @@ def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: 
         audit.record("clinic.created", subject_id=clinic_id, plan=plan)
         staff.invite(email=admin_email, role=StaffRole.ADMIN)
     _warn_of_look_alikes(slug)
-    _tell(slug, admin_email)
+    _tell(slug)
+    click.echo(f"An invitation is on its way to {admin_email}.")
 
 
 def _show_repeated(there: ClinicEntry, name: str, admin_email: str) -> None:
@@ -94,8 +95,8 @@ def _show_repeated(there: ClinicEntry, name: str, admin_email: str) -> None:
         member = staff.find_by_email(admin_email)
     if there.name != name.strip() or member is None:
         raise Refused(provisioning.TAKEN)
-    click.echo("This clinic exists already; nothing was changed.")
-    _tell(there.slug, admin_email)
+    click.echo("This clinic exists already; nothing was changed and no invitation was sent.")
+    _tell(there.slug)
 
 
 def _warn_of_look_alikes(slug: str) -> None:
@@ -106,11 +107,10 @@ def _warn_of_look_alikes(slug: str) -> None:
             click.echo(f"Mind: {slug} is one letter from {clinic.slug} ({clinic.name}). Families may take one for the other.")
 
 
-def _tell(slug: str, admin_email: str) -> None:
+def _tell(slug: str) -> None:
     settings: Settings = current_app.config["PORTICO"]
     click.echo(f"Portal       {portal_url(settings, slug)}")
     click.echo(f"Staff pages  {admin_url(settings, slug)}")
-    click.echo(f"An invitation is on its way to {admin_email}.")
 
 
 @group.command("list")

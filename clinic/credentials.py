@@ -7,7 +7,7 @@ from importlib.resources import files
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, Index, delete, select
 from sqlalchemy.orm import Mapped
 
 from clinic import names
@@ -26,7 +26,11 @@ _NOBODYS = _hasher.hash("nobody has this password")
 
 class Password(Held, ClinicOwned, Base):
     __tablename__ = "passwords"
-    __table_args__ = held_by_one()
+    __table_args__ = (
+        *held_by_one(),
+        Index("uq_passwords_portal_user", "clinic_id", "portal_user_id", unique=True),
+        Index("uq_passwords_staff_member", "clinic_id", "staff_member_id", unique=True),
+    )
 
     hash: Mapped[str]
     set_at: Mapped[datetime]

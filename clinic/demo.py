@@ -23,6 +23,7 @@ from clinic import (
     appointments,
     contacts,
     credentials,
+    demo_messages,
     demo_papers,
     document_types,
     documents,
@@ -95,6 +96,7 @@ def fill(crowd: int = 0) -> None:
             _elm_families()
             _crowd(crowd)
     _let_in(ELM)
+    demo_messages.write(ELM, Actor(ActorKind.STAFF, ana), "maria@family.example", "Leo Lopez")
     _found(OAK, "Oak Hill Pediatrics", Plan.CORE, "#7a4b8f", takes_payments=False)
     with _at(OAK):
         ola = _staff("Ola Okafor", "ola@oak.example", StaffRole.ADMIN)
@@ -120,12 +122,12 @@ def _found(slug: str, name: str, plan: Plan, accent: str, *, takes_payments: boo
 
 
 @contextmanager
-def _at(slug: str) -> Iterator[None]:
+def _at(slug: str, role: Role = Role.STAFF) -> Iterator[None]:
     """Inside a demo clinic, in one transaction."""
     with transaction():
         clinic = clinics.find_at(slug)
     assert clinic is not None
-    with clinics.open_clinic(clinic), transaction():
+    with clinics.open_clinic(clinic, role), transaction():
         yield
 
 
@@ -139,10 +141,7 @@ def _staff(name: str, email: str, role: StaffRole) -> UUID:
 
 def _let_in(slug: str) -> None:
     """The demo's password for everybody who accepted: only the door may set one."""
-    with transaction():
-        clinic = clinics.find_at(slug)
-    assert clinic is not None
-    with clinics.open_clinic(clinic, Role.DOOR), transaction():
+    with _at(slug, Role.DOOR):
         staff = db.session.scalars(select(StaffMember).where(StaffMember.accepted_at.is_not(None)))
         users = db.session.scalars(select(PortalUser).where(PortalUser.accepted_at.is_not(None)))
         for person in (*staff, *users):

@@ -28,7 +28,7 @@ def ask(email: str) -> None:
     jobs.enqueue_outside_clinics(FIND, sealed=base64.b64encode(sealed).decode())
 
 
-@jobs.outside_clinics(FIND, retry=5)
+@jobs.outside_clinics(FIND, retry=jobs.PATIENT)
 def find(sealed: str) -> None:
     """Walk the directory, then send the letter. Retried as a whole under the same Message-ID."""
     settings: Settings = current_app.config["PORTICO"]

@@ -6,7 +6,7 @@ bad row never holds up the others. Confirming twice carries out once.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any
@@ -29,6 +29,7 @@ from tenancy.tenant import Role
 
 CHUNK = 2000
 AT_ONCE = 200  # up to so many are carried out while the person waits
+TAKEN_UP_AFTER = timedelta(minutes=2)
 CARRY_OUT = "clinic.carry_out_invitations"
 _HMAC_BLOCK_BYTES = 64
 _STATEMENT = files("clinic").joinpath("carrying_out.sql").read_text()
@@ -174,7 +175,7 @@ def confirm(batch_id: UUID) -> InvitationBatch:
     return batch
 
 
-@jobs.in_clinic(CARRY_OUT, Role.STAFF, lock="clinic.carry_out_invitations", retry=5)
+@jobs.in_clinic(CARRY_OUT, Role.STAFF, retry=jobs.PATIENT)
 def carry_out(batch_id: str) -> None:
     """Chunk by chunk, each in a transaction of its own, so that the page sees it grow and a kill loses one chunk."""
     finished = False
@@ -185,6 +186,19 @@ def carry_out(batch_id: str) -> None:
             ).one()
             carry_out_chunk(batch)
             finished = batch.is_finished
+
+
+@jobs.every_clinic("clinic.finish_invitations", "* * * * *", Role.STAFF)
+def finish() -> None:
+    """Take up batches whose job died: rows that have their fate keep it."""
+    with transaction():
+        left = db.session.scalars(
+            select(InvitationBatch.id).where(
+                InvitationBatch.confirmed_at < clock.now() - TAKEN_UP_AFTER, InvitationBatch.finished_at.is_(None)
+            )
+        ).all()
+    for batch_id in left:
+        carry_out(str(batch_id))
 
 
 def carry_out_chunk(batch: InvitationBatch, chunk: int = CHUNK) -> None:

@@ -80,12 +80,12 @@ def renew(secret: str) -> None:
     """Mail a new link to the same address in place of an expired one. Anything else is left as it is."""
     link, user = _link_and_user(secret, lock=True)
     if _state(link, user) == LinkState.EXPIRED:
-        send(user)
+        send_again(user)
 
 
 def resend(portal_user_id: UUID) -> None:
     """Staff mail the invitation again; the newest link wins. Raises NotFound, Conflict."""
-    user = portal_users.get(portal_user_id)
+    user = portal_users.get(portal_user_id, lock=True)
     row = portal_users.row_of(portal_user_id)
     if user.accepted_at or user.deactivated_at:
         raise Conflict(_l("Only an invitation that was not accepted yet can be sent again."))
@@ -102,17 +102,28 @@ def may_be_accepted(user: PortalUser) -> bool:
     return not user.accepted_at and not user.deactivated_at and bool(_birth_dates(user.id))
 
 
-def send(user: PortalUser) -> None:
+def send_again(user: PortalUser) -> None:
+    """Asked for by whoever reads the address. Birth dates missed so far count on; a locked invitation stays locked
+    until the clinic itself sends it again; and a link that was mailed minutes ago is still good."""
+    last = mailed_links.find_latest(Purpose.INVITATION, user.holder)
+    if last and (last.state == LinkState.LOCKED or (last.is_good and clock.now() - last.issued_at < RESEND_AFTER)):
+        return
+    send(user, misses=last.misses if last else 0)
+
+
+def send(user: PortalUser, *, misses: int = 0) -> None:
     """Issue a link, end the earlier ones, and post its letter."""
-    link = mailed_links.issue(Purpose.INVITATION, user.holder, user.email_norm)
+    link = mailed_links.issue(Purpose.INVITATION, user.holder, user.email_norm, misses=misses)
     link.letter_id = outbox.post(letters.PortalInvitation(to=user.email, link_id=link.id))
 
 
 def _link_and_user(secret: str, *, lock: bool) -> tuple[MailedLink, PortalUser]:
-    link = mailed_links.find(Purpose.INVITATION, secret, lock=lock)
+    """The person is locked before the link, as everywhere."""
+    link = mailed_links.find(Purpose.INVITATION, secret)
     if link is None or link.portal_user_id is None:
         raise NotFound("link")
-    return link, portal_users.get(link.portal_user_id)
+    user = portal_users.get(link.portal_user_id, lock=lock)
+    return (mailed_links.lock(link) if lock else link), user
 
 
 def _state(link: MailedLink, user: PortalUser) -> LinkState:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from clinic.actors import Held, Holder, held_by_one
 from tenancy import clock, keys, link_tokens
-from tenancy.database import Base, ClinicOwned, db, one_of
+from tenancy.database import Base, ClinicOwned, db, locked, one_of
 from tenancy.link_tokens import Purpose
 
 LASTS = {
@@ -45,12 +45,29 @@ class MailedLink(Held, ClinicOwned, Base):
         one_of("purpose", Purpose),
         one_of("ending", LinkState),
         Index("uq_mailed_links_token_hash", "clinic_id", "token_hash", unique=True),
+        # One open link a person and purpose: the newest wins, also when two are asked for at once.
+        Index(
+            "uq_mailed_links_open_portal",
+            "clinic_id",
+            "purpose",
+            "portal_user_id",
+            unique=True,
+            postgresql_where="ended_at IS NULL AND portal_user_id IS NOT NULL",
+        ),
+        Index(
+            "uq_mailed_links_open_staff",
+            "clinic_id",
+            "purpose",
+            "staff_member_id",
+            unique=True,
+            postgresql_where="ended_at IS NULL AND staff_member_id IS NOT NULL",
+        ),
         Index("ix_mailed_links_portal_user", "clinic_id", "portal_user_id", "issued_at"),
         Index("ix_mailed_links_staff_member", "clinic_id", "staff_member_id", "issued_at"),
     )
     purpose: Mapped[str]
     email_norm: Mapped[str]  # the address it went to: another address, another link
-    token_hash: Mapped[bytes]
+    token_hash: Mapped[bytes] = mapped_column(deferred=True)  # staff may not read it
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     misses: Mapped[int] = mapped_column(default=0)
@@ -69,7 +86,7 @@ class MailedLink(Held, ClinicOwned, Base):
         return self.state == LinkState.GOOD
 
 
-def issue(purpose: Purpose, holder: Holder, email_norm: str) -> MailedLink:
+def issue(purpose: Purpose, holder: Holder, email_norm: str, *, misses: int = 0) -> MailedLink:
     """A new link; every earlier one of this purpose for this holder stops working."""
     supersede(purpose, holder)
     now = clock.now()
@@ -84,6 +101,7 @@ def issue(purpose: Purpose, holder: Holder, email_norm: str) -> MailedLink:
         token_hash=link_tokens.token_hash(secret),
         issued_at=now,
         expires_at=now + LASTS[purpose],
+        misses=misses,
     )
     db.session.add(link)
     db.session.flush()
@@ -104,15 +122,28 @@ def withdraw_all_in_clinic() -> None:
     _end(LinkState.WITHDRAWN)
 
 
-def find(purpose: Purpose, secret: str, *, lock: bool = False) -> MailedLink | None:
-    """The link of this secret in the open clinic, good or not. `lock` it to use it: one of twenty wins."""
-    statement = select(MailedLink).where(
-        MailedLink.token_hash == link_tokens.token_hash(secret), MailedLink.purpose == purpose
-    )
-    if lock:
-        # Full lock: the reader decides on this row alone whether the link is still good.
-        statement = statement.with_for_update().execution_options(populate_existing=True)
-    return db.session.scalars(statement).one_or_none()
+def find(purpose: Purpose, secret: str) -> MailedLink | None:
+    """The link of this secret in the open clinic, good or not."""
+    return db.session.scalars(
+        select(MailedLink).where(
+            MailedLink.token_hash == link_tokens.token_hash(secret), MailedLink.purpose == purpose
+        )
+    ).one_or_none()
+
+
+def find_latest(purpose: Purpose, holder: Holder) -> MailedLink | None:
+    """The newest of a person's links of one purpose, good or not."""
+    return db.session.scalars(
+        select(MailedLink)
+        .where(MailedLink.purpose == purpose, _of(holder))
+        .order_by(MailedLink.issued_at.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def lock(link: MailedLink) -> MailedLink:
+    """Read it afresh and hold it, to use it: one of twenty wins. Whoever it belongs to is locked first."""
+    return db.session.scalars(locked(select(MailedLink).where(MailedLink.id == link.id))).one()
 
 
 def use(link: MailedLink) -> None:

@@ -12,9 +12,10 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, case, cast, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from clinic import appointments, documents
+from clinic import appointments, conversations, documents
 from clinic.account import AccountLine
 from clinic.appointments import Appointment, AppointmentRow, AppointmentStatus
+from clinic.conversations import Conversation
 from clinic.documents import Document, DocumentRow
 from clinic.money import Money
 from clinic.patients import Patient
@@ -41,6 +42,8 @@ class PatientSeen:
     billing: bool
     shows_balance: bool
     shows_invoices: bool
+    allows_messages: bool
+    allows_appointment_requests: bool
 
     @property
     def called(self) -> str:
@@ -62,20 +65,22 @@ class Seen:
 
 @dataclass(frozen=True)
 class PatientAtHome:
-    """A patient as the home page shows them; `balance` is None where it is not shown."""
+    """A patient as the home page shows them; `balance` and `unread_messages` are None where not shown."""
 
     patient: PatientSeen
     balance: Money | None
     next_appointment: AppointmentRow | None
     new_documents: list[DocumentRow]
     new_document_count: int
+    unread_messages: int | None
 
 
 _shows_billing = PortalAccess.billing & Clinic.payment_processing_since_at.is_not(None)
 _shows_balance = _shows_billing & PortalSettings.shows_balance
 _shows_invoices = _shows_billing & PortalSettings.shows_invoices
+_allows_messages = PortalAccess.records & PortalSettings.allows_messages
 _MINE = PortalAccess.portal_user_id == bindparam("portal_user_id")
-_PATIENTS = (
+_PATIENTS: Any = (
     select(
         Patient.id,
         Patient.name,
@@ -85,6 +90,8 @@ _PATIENTS = (
         PortalAccess.billing,
         _shows_balance,
         _shows_invoices,
+        _allows_messages,
+        PortalAccess.records & PortalSettings.allows_appointment_requests,
     )
     .select_from(PortalAccess)
     .join(Patient, (Patient.clinic_id == PortalAccess.clinic_id) & (Patient.id == PortalAccess.patient_id))
@@ -99,7 +106,18 @@ _balance = (
     .correlate(PortalAccess)
     .scalar_subquery()
 )
-_PATIENTS_WITH_BALANCE = _PATIENTS.add_columns(case((_shows_balance, _balance)), Clinic.currency)
+_unread = (
+    conversations.UNREAD_BY_FAMILY.where(
+        Conversation.clinic_id == PortalAccess.clinic_id,
+        Conversation.portal_user_id == PortalAccess.portal_user_id,
+        Conversation.patient_id == PortalAccess.patient_id,
+    )
+    .correlate(PortalAccess)
+    .scalar_subquery()
+)
+_PATIENTS_AT_HOME = _PATIENTS.add_columns(
+    case((_shows_balance, _balance)), Clinic.currency, case((_allows_messages, _unread))
+)
 _lasting = func.make_interval(0, 0, 0, 0, 0, cast(Appointment.duration_minutes, Integer))
 _NEXT_APPOINTMENTS = (
     appointments.ROWS.join(
@@ -150,6 +168,22 @@ def see_records(patient_id: UUID) -> Seen:
     return seen
 
 
+def see_messages(patient_id: UUID) -> Seen:
+    """A patient about whom this portal user and the clinic may write each other. Raises NotFound."""
+    seen = see(patient_id)
+    if not seen.patient.allows_messages:
+        raise NotFound("messages")
+    return seen
+
+
+def see_appointment_requests(patient_id: UUID) -> Seen:
+    """A patient for whom this portal user may ask for an appointment. Raises NotFound."""
+    seen = see(patient_id)
+    if not seen.patient.allows_appointment_requests:
+        raise NotFound("appointment requests")
+    return seen
+
+
 def see_billing(patient_id: UUID) -> Seen:
     """A patient whose balance or invoices the clinic shows this portal user. Raises NotFound."""
     seen = see(patient_id)
@@ -162,17 +196,17 @@ def at_home() -> list[PatientAtHome]:
     """What the home page shows, patient by patient, in three statements."""
     now = clock.now()
     asking: dict[str, Any] = {"portal_user_id": _me()}
-    rows = db.session.execute(_PATIENTS_WITH_BALANCE, asking).all()
+    rows = db.session.execute(_PATIENTS_AT_HOME, asking).all()
     booked = db.session.execute(_NEXT_APPOINTMENTS, asking | {"now": now})
     coming = {row.patient_id: AppointmentRow(*row) for row in booked}
     new, counts = _new_documents(asking | {"since": now - NEW_FOR})
     found = []
-    for *seen, minor, currency in rows:
+    for *seen, minor, currency, unread in rows:
         patient = PatientSeen(*seen)
         balance = None if minor is None else Money(int(minor), currency)
         found.append(
             PatientAtHome(
-                patient, balance, coming.get(patient.id), new.get(patient.id, []), counts.get(patient.id, 0)
+                patient, balance, coming.get(patient.id), new.get(patient.id, []), counts.get(patient.id, 0), unread
             )
         )
     return found

@@ -28,6 +28,8 @@ class PortalSettings(Base):
     shows_balance: Mapped[bool] = mapped_column(default=False)
     shows_invoices: Mapped[bool] = mapped_column(default=False)
     asks_birth_date: Mapped[bool] = mapped_column(default=True)
+    allows_messages: Mapped[bool] = mapped_column(default=False)
+    allows_appointment_requests: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class SettingsDetails:
     shows_balance: bool = False
     shows_invoices: bool = False
     asks_birth_date: bool = True
+    allows_messages: bool = False
+    allows_appointment_requests: bool = False
 
 
 def get() -> PortalSettings:
@@ -64,12 +68,14 @@ def save(details: SettingsDetails) -> None:
     before, after = document_types.show_only(details.visible_type_ids)
     _note(changes, "visible_types", before, after)
     _set(changes, settings, "asks_birth_date", details.asks_birth_date)
+    _set(changes, settings, "allows_messages", details.allows_messages)
+    _set(changes, settings, "allows_appointment_requests", details.allows_appointment_requests)
     if clinic.payment_processing_is_on:
         _set(changes, settings, "shows_balance", details.shows_balance)
         _set(changes, settings, "shows_invoices", details.shows_invoices)
-    _set_reply_to(changes, reply_to)
     if details.slug != clinic.slug:
-        rename_portal(details.slug)
+        rename_portal(details.slug)  # before the reply-to: a rename withdraws every link mailed until now
+    _set_reply_to(changes, reply_to)
     if changes:
         audit.record("portal_settings.saved", **changes)
 
@@ -104,12 +110,12 @@ def look_at_confirmation(secret: str) -> mailed_links.LinkState:
 
 def confirm_reply_to(secret: str) -> mailed_links.LinkState:
     """Use up a confirmation link; returns what it was before: good means that it worked. Raises NotFound."""
-    link = mailed_links.find(Purpose.REPLY_TO, secret, lock=True)
+    head = letterhead.of_clinic(lock=True)
+    link = mailed_links.find(Purpose.REPLY_TO, secret)
     if link is None:
         raise NotFound("link")
-    state = link.state
-    if link.is_good:
-        head = letterhead.of_clinic()
+    state = mailed_links.lock(link).state
+    if state == mailed_links.LinkState.GOOD:
         if addresses.normalised(head.reply_to or "") != link.email_norm:
             return mailed_links.LinkState.SUPERSEDED
         mailed_links.use(link)
@@ -119,7 +125,7 @@ def confirm_reply_to(secret: str) -> mailed_links.LinkState:
 
 
 def _set_reply_to(changes: dict[str, Any], reply_to: str | None) -> None:
-    head = letterhead.of_clinic()
+    head = letterhead.of_clinic(lock=True)
     if (head.reply_to or "") == (reply_to or ""):
         return
     _note(changes, "reply_to", head.reply_to, reply_to)

@@ -30,25 +30,25 @@ class SignIn:
 
 def portal_user(email: str, password: str) -> SignIn:
     """Sign a portal user in. A refusal is recorded, so it is an answer and not an error."""
-    return _sign_in(portal_users.find_by_email(email), password)
+    return _sign_in(portal_users.find_by_email(email, lock=True), password)
 
 
 def staff_member(email: str, password: str) -> SignIn:
-    return _sign_in(staff.find_by_email(email), password)
+    return _sign_in(staff.find_by_email(email, lock=True), password)
 
 
 def ask_for_reset(email: str, *, of_staff: bool) -> None:
     """Mail a link to choose a new password. For an unknown address nothing happens; the page says the same."""
     if of_staff:
-        member = staff.find_by_email(email)
+        member = staff.find_by_email(email, lock=True)
         if member and member.may_sign_in:
             mail_staff_reset(member)
         return
-    user = portal_users.find_by_email(email)
+    user = portal_users.find_by_email(email, lock=True)
     if user and user.may_sign_in:
         mail_reset(user)
     elif user and invitations.may_be_accepted(user):
-        invitations.send(user)  # invited, never accepted: the invitation is what they need
+        invitations.send_again(user)  # invited, never accepted: the invitation is what they need
 
 
 def mail_reset(user: PortalUser) -> None:
@@ -102,7 +102,7 @@ def accept_staff_invitation(secret: str, *, name: str, password: str) -> SignIn:
 
 def change_password(portal_user_id: UUID, *, present: str, new: str) -> str:
     """A signed-in portal user's new password; returns the token of a new session, all others end. Raises Refused."""
-    user = portal_users.get(portal_user_id)
+    user = portal_users.get(portal_user_id, lock=True)
     if not credentials.is_right(user.holder, present):
         raise Refused(_l("This is not your present password."), field="present")
     credentials.check_rules(new, clinic_name=clinics.current().name, email=user.email)
@@ -136,14 +136,17 @@ def _set_password(person: PortalUser | StaffMember, password: str) -> None:
 
 
 def _link_and_person(purpose: Purpose, secret: str, *, lock: bool) -> tuple[MailedLink, PortalUser | StaffMember]:
-    link = mailed_links.find(purpose, secret, lock=lock)
+    """The person is locked before the link, here and wherever both are: two orders would be a deadlock."""
+    link = mailed_links.find(purpose, secret)
     if link is None:
         raise NotFound("link")
     if link.staff_member_id:
-        return link, staff.get(link.staff_member_id)
-    if link.portal_user_id:
-        return link, portal_users.get(link.portal_user_id)
-    raise NotFound("link")
+        person: PortalUser | StaffMember = staff.get(link.staff_member_id, lock=lock)
+    elif link.portal_user_id:
+        person = portal_users.get(link.portal_user_id, lock=lock)
+    else:
+        raise NotFound("link")
+    return (mailed_links.lock(link) if lock else link), person
 
 
 def _state(link: MailedLink, person: PortalUser | StaffMember) -> LinkState:

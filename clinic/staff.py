@@ -13,7 +13,7 @@ from clinic import addresses, audit, mailed_links, names
 from clinic.actors import Holder
 from mail import letters, outbox
 from tenancy import clock
-from tenancy.database import Base, ClinicOwned, db, one_of, text_up_to
+from tenancy.database import Base, ClinicOwned, db, locked, one_of, text_up_to
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 
@@ -92,15 +92,16 @@ def find_signed_in(staff_member_id: UUID) -> SignedInStaff | None:
     return SignedInStaff(*row) if row else None
 
 
-def find_by_email(email: str) -> StaffMember | None:
-    return db.session.scalars(
-        select(StaffMember).where(StaffMember.email_norm == addresses.normalised(email))
-    ).one_or_none()
+def find_by_email(email: str, *, lock: bool = False) -> StaffMember | None:
+    """`lock` before deciding anything by it: signing in, resetting and deactivating follow one another."""
+    statement = select(StaffMember).where(StaffMember.email_norm == addresses.normalised(email))
+    return db.session.scalars(locked(statement) if lock else statement).one_or_none()
 
 
-def get(staff_member_id: UUID) -> StaffMember:
+def get(staff_member_id: UUID, *, lock: bool = False) -> StaffMember:
     """Raises NotFound."""
-    member = db.session.scalars(select(StaffMember).where(StaffMember.id == staff_member_id)).one_or_none()
+    statement = select(StaffMember).where(StaffMember.id == staff_member_id)
+    member = db.session.scalars(locked(statement) if lock else statement).one_or_none()
     if member is None:
         raise NotFound("staff member")
     return member

@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tenancy import clock, tenant
-from tenancy.database import Base, db
+from tenancy.database import Base, db, locked
 
 
 class Letterhead(Base):
@@ -24,9 +24,9 @@ class Letterhead(Base):
         return self.reply_to if self.confirmed_at else None
 
 
-def of_clinic() -> Letterhead:
-    """The open clinic's letterhead."""
-    return db.session.scalars(select(Letterhead)).one()
+def of_clinic(*, lock: bool = False) -> Letterhead:
+    """The open clinic's letterhead; locked before its confirmation link is."""
+    return db.session.scalars(locked(select(Letterhead)) if lock else select(Letterhead)).one()
 
 
 def confirm() -> None:

@@ -75,6 +75,13 @@ class StaffPasswordChanged(Letter):
 
 
 @dataclass(frozen=True)
+class MessageWaiting(Letter):
+    """To a portal user: the clinic wrote to them on the portal; about whom or what, only the portal says."""
+
+    kind = "message_waiting"
+
+
+@dataclass(frozen=True)
 class InvitationLocked(Letter):
     """To the clinic's admins: someone missed the birth date too often."""
 
@@ -93,6 +100,7 @@ KINDS: dict[str, type[Letter]] = {
         AccessAdded,
         PasswordChanged,
         StaffPasswordChanged,
+        MessageWaiting,
         InvitationLocked,
     )
 }

@@ -20,7 +20,7 @@ from tenancy.database import Base, ClinicOwned, db, one_of
 DELIVER = "mail.deliver"
 BATCH = 50
 LEASE = timedelta(minutes=5)
-MOST_TRIES = 8
+GIVEN_UP_AFTER = timedelta(days=3)
 
 
 class LetterState(StrEnum):
@@ -96,14 +96,17 @@ def mark_undelivered(letter_id: UUID, fault: str) -> None:
     _end(letter_id, LetterState.UNDELIVERED, fault)
 
 
-def put_off(letter_id: UUID, tries: int, fault: str) -> None:
-    """Try again later: after 1, 2, 4 … minutes, at most an hour; after MOST_TRIES it is undelivered."""
-    if tries >= MOST_TRIES:
-        return mark_undelivered(letter_id, fault)
-    wait = min(timedelta(minutes=2 ** (tries - 1)), timedelta(hours=1))
+def put_off(letter: OutgoingLetter, fault: str) -> None:
+    """Try again after 1, 2, 4 … minutes, at most an hour; a letter that is days old is undelivered.
+
+    By age and not by tries: a relay that is down for a night must not cost anybody a letter.
+    """
+    if clock.now() - letter.posted_at > GIVEN_UP_AFTER:
+        return mark_undelivered(letter.id, fault)
+    wait = timedelta(minutes=min(2 ** min(letter.tries - 1, 6), 60))
     db.session.execute(
         update(OutgoingLetter)
-        .where(OutgoingLetter.id == letter_id, OutgoingLetter.state == LetterState.WAITING)
+        .where(OutgoingLetter.id == letter.id, OutgoingLetter.state == LetterState.WAITING)
         .values(next_try_at=clock.now() + wait, fault=fault)
     )
 

@@ -19,6 +19,9 @@ from tenancy.tenant import Role
 log = logging.getLogger(__name__)
 
 
+MOST_BATCHES = 4
+
+
 @dataclass(frozen=True)
 class _Desk:
     """What writing this clinic's letters takes, read once a batch."""
@@ -30,9 +33,13 @@ class _Desk:
 
 @jobs.in_clinic(outbox.DELIVER, Role.MAILER)
 def deliver() -> None:
-    """Send all that is due in the open clinic, batch by batch."""
-    while _deliver_batch():
-        pass
+    """Send what is due in the open clinic, batch by batch; after MOST_BATCHES leave the rest to a job of its own, so
+    that other clinics have their turn and a worker that is told to stop does so soon."""
+    for _batch in range(MOST_BATCHES):
+        if not _deliver_batch():
+            return
+    with transaction():
+        outbox.announce()
 
 
 @jobs.every_clinic("mail.deliver_due", "* * * * *", Role.MAILER)
@@ -63,7 +70,7 @@ def _deliver_batch() -> bool:
     except TemporaryFault as fault:  # no server at all
         with transaction():
             for row in batch:
-                outbox.put_off(row.id, row.tries, str(fault))
+                outbox.put_off(row, str(fault))
     return True
 
 
@@ -78,11 +85,11 @@ def _deliver_one(server: Connection, row: OutgoingLetter, desk: _Desk) -> None:
             outbox.mark_undelivered(row.id, str(fault))
     except TemporaryFault as fault:
         with transaction():
-            outbox.put_off(row.id, row.tries, str(fault))
+            outbox.put_off(row, str(fault))
     except Exception as error:  # one that cannot be written holds up none of the others
         log.exception("Letter %s cannot be written", row.id)
         with transaction():
-            outbox.put_off(row.id, row.tries, type(error).__name__)
+            outbox.put_off(row, type(error).__name__)
     else:
         with transaction():
             outbox.mark_sent(row.id)

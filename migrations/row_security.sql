@@ -82,12 +82,14 @@ CREATE OR REPLACE FUNCTION app.portal_user_id() RETURNS uuid STABLE PARALLEL SAF
 CREATE OR REPLACE FUNCTION app.patients_with_records() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
     SELECT patient_id FROM public.portal_access
     WHERE clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND records
+      AND EXISTS (SELECT FROM public.portal_users WHERE id = app.portal_user_id() AND deactivated_at IS NULL)
       AND ended_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
 $$;
 
 CREATE OR REPLACE FUNCTION app.patients_with_billing() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
     SELECT patient_id FROM public.portal_access
     WHERE clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND billing
+      AND EXISTS (SELECT FROM public.portal_users WHERE id = app.portal_user_id() AND deactivated_at IS NULL)
       AND ended_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
 $$;
 
@@ -103,6 +105,14 @@ $$;
 CREATE OR REPLACE FUNCTION app.shows_invoices() RETURNS boolean STABLE LANGUAGE sql AS $$
     SELECT app.takes_payments() AND EXISTS (
         SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND shows_invoices)
+$$;
+
+CREATE OR REPLACE FUNCTION app.allows_messages() RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND allows_messages)
+$$;
+
+CREATE OR REPLACE FUNCTION app.allows_appointment_requests() RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND allows_appointment_requests)
 $$;
 
 -- 4 The directory: readable before a clinic is open, changed only from inside ----------------------------------------
@@ -139,14 +149,20 @@ $staff$;
 
 GRANT SELECT, INSERT, UPDATE ON
     patients, contacts, documents, appointments, document_types, portal_settings, portal_users, portal_access,
-    staff_members, mailed_links, letters, letterheads, invitation_batches, invitation_batch_rows, invoices
+    staff_members, letters, letterheads, invitation_batches, invitation_batch_rows, invoices,
+    conversations
     TO portico_staff;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     relationships, search_words, document_contents, clinic_logos TO portico_staff;
-GRANT SELECT, INSERT ON account_lines TO portico_staff;
+GRANT SELECT, INSERT ON account_lines, messages, message_attachments TO portico_staff;
+-- A family asks; staff can only answer.
+GRANT SELECT, UPDATE (state, ended_at, answer, answered_by_id) ON appointment_requests TO portico_staff;
 GRANT SELECT, INSERT ON audit_entries TO portico_staff;
 GRANT SELECT ON clinic_keys TO portico_staff;
--- Staff end sessions; they read no token and no password.
+-- Staff issue and end links and end sessions; they read no token, no hash of one, and no password.
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, purpose, email_norm, issued_at, expires_at, misses, ended_at,
+              ending, letter_id),
+    INSERT, UPDATE (misses, ended_at, ending, letter_id) ON mailed_links TO portico_staff;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, started_at, last_seen_at, ended_at, ended_reason),
     UPDATE (ended_at, ended_reason) ON sessions TO portico_staff;
 
@@ -162,8 +178,13 @@ CREATE POLICY door ON sessions TO portico_door
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY door ON mailed_links TO portico_door
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
-CREATE POLICY door ON letters TO portico_door
-    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+-- A link goes to the address it was issued for, anything else to somebody who signs in here.
+CREATE POLICY door ON letters FOR INSERT TO portico_door
+    WITH CHECK (clinic_id = app.clinic_id() AND CASE WHEN ids ? 'link_id'
+        THEN EXISTS (SELECT FROM mailed_links WHERE mailed_links.clinic_id = letters.clinic_id
+                     AND mailed_links.id = (ids ->> 'link_id')::uuid AND mailed_links.email_norm = lower(to_address))
+        ELSE EXISTS (SELECT FROM staff_members s WHERE s.clinic_id = letters.clinic_id AND s.email = to_address)
+          OR EXISTS (SELECT FROM portal_users u WHERE u.clinic_id = letters.clinic_id AND u.email = to_address) END);
 CREATE POLICY door ON letterheads TO portico_door
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY door ON portal_settings FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
@@ -222,20 +243,78 @@ CREATE POLICY family ON appointments FOR SELECT TO portico_portal
 CREATE POLICY family ON account_lines FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()
            AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
-           AND ((SELECT app.shows_balance()) OR ((SELECT app.shows_invoices()) AND invoice_id IS NOT NULL)));
+           AND ((SELECT app.shows_balance()) OR invoice_id = ANY (ARRAY(SELECT id FROM invoices))));
 CREATE POLICY family ON invoices FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()
            AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
            AND status <> 'draft' AND (SELECT app.shows_invoices()));
 
+-- What one portal user and the clinic write each other: theirs alone, while they may see the patient's records and the
+-- clinic allows messages. They begin, write on where it is open, and note what they have read; nothing else.
+CREATE POLICY mine ON conversations FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_records())) AND (SELECT app.allows_messages()));
+CREATE POLICY begin ON conversations FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+                AND patient_id = ANY (ARRAY(SELECT app.patients_with_records())) AND (SELECT app.allows_messages())
+                AND clinic_read_at IS NULL AND closed_at IS NULL);
+CREATE POLICY read ON conversations FOR UPDATE TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_records())) AND (SELECT app.allows_messages()))
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+                AND patient_id = ANY (ARRAY(SELECT app.patients_with_records())) AND (SELECT app.allows_messages()));
+CREATE POLICY mine ON messages FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM conversations c
+                       WHERE c.clinic_id = messages.clinic_id AND c.id = messages.conversation_id));
+CREATE POLICY write ON messages FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id() AND staff_member_id IS NULL
+                AND EXISTS (SELECT FROM conversations c
+                            WHERE c.clinic_id = messages.clinic_id AND c.id = messages.conversation_id
+                              AND c.closed_at IS NULL));
+CREATE POLICY mine ON message_attachments FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM messages m
+                       WHERE m.clinic_id = message_attachments.clinic_id AND m.id = message_attachments.message_id));
+CREATE POLICY write ON message_attachments FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id()
+                AND EXISTS (SELECT FROM messages m
+                            JOIN conversations c ON c.clinic_id = m.clinic_id AND c.id = m.conversation_id
+                            WHERE m.clinic_id = message_attachments.clinic_id AND m.id = message_attachments.message_id
+                              AND m.staff_member_id IS NULL AND c.closed_at IS NULL));
+
+-- What one portal user asked the clinic for: theirs alone; an open one they may withdraw.
+CREATE POLICY mine ON appointment_requests FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
+           AND (SELECT app.allows_appointment_requests()));
+CREATE POLICY ask ON appointment_requests FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+                AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
+                AND (SELECT app.allows_appointment_requests()) AND state = 'open');
+CREATE POLICY withdraw ON appointment_requests FOR UPDATE TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+           AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
+           AND (SELECT app.allows_appointment_requests()) AND state = 'open')
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+                AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
+                AND (SELECT app.allows_appointment_requests()) AND state = 'withdrawn');
+
 CREATE POLICY portal ON portal_settings FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
 CREATE POLICY portal ON clinic_keys FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
-CREATE POLICY post ON letters FOR INSERT TO portico_portal WITH CHECK (clinic_id = app.clinic_id());
-CREATE POLICY post ON audit_entries FOR INSERT TO portico_portal WITH CHECK (clinic_id = app.clinic_id());
+-- The one letter a portal user causes goes to themselves; what they do is recorded as theirs.
+CREATE POLICY post ON letters FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id() AND kind = 'password_changed'
+                AND to_address = (SELECT email FROM portal_users WHERE id = app.portal_user_id()));
+CREATE POLICY post ON audit_entries FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id() AND actor_kind = 'portal_user' AND actor_id = app.portal_user_id());
 
 GRANT SELECT ON
     portal_access, patients, document_types, documents, document_contents, appointments, account_lines, invoices,
     portal_settings, clinic_keys TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (family_read_at) ON conversations TO portico_portal;
+GRANT SELECT, INSERT ON messages, message_attachments TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (state, ended_at) ON appointment_requests TO portico_portal;
 GRANT SELECT, UPDATE (name, phone) ON portal_users TO portico_portal;
 GRANT SELECT, INSERT, DELETE ON passwords TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (ended_at, ended_reason) ON sessions TO portico_portal;
@@ -276,8 +355,16 @@ GRANT INSERT ON letters, audit_entries TO portico_operator;
 
 -- 10 The queue: enqueue from any role that changes something; run as portico_queue only ------------------------------
 
-GRANT USAGE ON SCHEMA q TO portico_door, portico_staff, portico_portal, portico_operator, portico_queue;
+GRANT USAGE ON SCHEMA q TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA q TO portico_queue;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA q TO portico_door, portico_staff, portico_portal, portico_operator, portico_queue;
-GRANT INSERT, SELECT (id) ON q.procrastinate_jobs TO portico_door, portico_staff, portico_portal, portico_operator;
-GRANT INSERT ON q.procrastinate_events TO portico_door, portico_staff, portico_portal, portico_operator;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA q TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
+GRANT INSERT, SELECT (id) ON q.procrastinate_jobs TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+-- A job names the clinic it was enqueued in, and cannot stand in another's way.
+ALTER TABLE q.procrastinate_jobs ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS worker ON q.procrastinate_jobs;
+DROP POLICY IF EXISTS clinic ON q.procrastinate_jobs;
+CREATE POLICY worker ON q.procrastinate_jobs TO portico_queue USING (true) WITH CHECK (true);
+CREATE POLICY clinic ON q.procrastinate_jobs TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
+    USING (args ->> 'clinic_id' = app.clinic_id()::text)
+    WITH CHECK (args ->> 'clinic_id' = app.clinic_id()::text AND queueing_lock IS NULL AND lock IS NULL);
+GRANT INSERT ON q.procrastinate_events TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;

@@ -7,8 +7,10 @@ import flask_login
 from flask import Blueprint, Flask, current_app, request, url_for
 
 from portal_app import (
+    appointment_requests,
     appointments,
     billing,
+    conversations,
     documents,
     guards,
     home,
@@ -26,6 +28,7 @@ from ui.doors import is_open
 GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
 LINK = '/link/<any("invitation","password-reset"):purpose>/<secret>'
 PATIENT = "/patients/<uuid:patient_id>"
+CONVERSATION = f"{PATIENT}/conversations/<uuid:conversation_id>"
 DOCUMENT = f"{PATIENT}/documents/<uuid:document_id>"
 
 PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
@@ -48,6 +51,17 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     (f"{DOCUMENT}/file", "document_file", documents.read, GET),
     (f"{DOCUMENT}/download", "document_download", documents.download, GET),
     (f"{PATIENT}/appointments", "appointments", appointments.listed, GET),
+    (f"{PATIENT}/appointment-requests/new", "appointment_request", appointment_requests.ask, BOTH),
+    (
+        f"{PATIENT}/appointment-requests/<uuid:request_id>/withdrawal",
+        "appointment_request_withdrawal",
+        appointment_requests.withdraw,
+        POST,
+    ),
+    (f"{PATIENT}/conversations", "conversations", conversations.listed, GET),
+    (f"{PATIENT}/conversations/new", "new_conversation", conversations.begin, BOTH),
+    (CONVERSATION, "conversation", conversations.show, BOTH),
+    (f"{CONVERSATION}/attachments/<uuid:attachment_id>", "message_attachment", conversations.attachment, GET),
     (f"{PATIENT}/billing", "billing", billing.show, GET),
     (f"{PATIENT}/invoices/<uuid:invoice_id>", "invoice", billing.invoice, GET),
 )
@@ -60,6 +74,7 @@ def install(app: Flask) -> None:
     portal.url_value_preprocessor(_take_slug)
     portal.url_defaults(_give_slug)
     portal.before_request(guards.close_by_default)
+    portal.after_request(guards.record_refusal)
     portal.context_processor(worn)
     app.register_blueprint(portal)
     pages.CACHEABLE.add("portal.logo")  # its address changes with it

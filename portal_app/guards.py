@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from flask_login import UserMixin
 from werkzeug.wrappers import Response
 
-from clinic import actors, portal_users, sessions
+from clinic import actors, audit, portal_users, sessions
 from tenancy import tenant
 from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
@@ -65,6 +65,15 @@ def begin_session(token: str) -> None:
     """From now on this browser belongs to the holder of `token`, and to nobody before."""
     session.clear()
     flask_login.login_user(load(token))
+
+
+def record_refusal(answer: Response) -> Response:
+    """After each request: a page that was refused to somebody signed in is recorded."""
+    is_refused = answer.status_code in (403, 404) and not is_open(current_app.view_functions[request.endpoint or ""])
+    if is_refused and request.environ.get(CLINIC) and flask_login.current_user.is_authenticated:
+        with transaction():
+            audit.record_refusal(request.endpoint or "", request.view_args or {})
+    return answer
 
 
 def close_by_default() -> Response | None:

@@ -11,7 +11,13 @@ from clinic.portal_home import PatientSeen, Seen
 from ui.pages import NavItem
 
 MOST_IN_MENU = 4  # with more patients, home is the list
-PART_OF = {"portal.document": "portal.documents", "portal.invoice": "portal.billing"}
+PART_OF = {
+    "portal.document": "portal.documents",
+    "portal.invoice": "portal.billing",
+    "portal.appointment_request": "portal.appointments",
+    "portal.new_conversation": "portal.conversations",
+    "portal.conversation": "portal.conversations",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ def parts(patient: PatientSeen) -> list[Part]:
     listed = [(_("Overview"), "person", "portal.patient")]
     if patient.records:
         listed += [(_("Appointments"), "calendar", "portal.appointments"), (_("Documents"), "document", "portal.documents")]
+    if patient.allows_messages:
+        listed.append((_("Messages"), "mail", "portal.conversations"))
     if patient.shows_billing:
         listed.append((_("Billing"), "money", "portal.billing"))
     here = PART_OF.get(request.endpoint or "", request.endpoint)

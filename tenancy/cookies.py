@@ -1,18 +1,32 @@
-"""One cookie a host, signed for that host's clinic and door: carried to any other host it is nobody's.
+"""One cookie a clinic and door, signed for them: carried to any other host it is nobody's.
 
 It holds the sign-in token (whose row decides), the form token and messages to show once; nothing of a record.
 """
 
-from flask import Flask, request
-from flask.sessions import SecureCookieSessionInterface
+import logging
+
+from flask import Flask, Request, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 
 from tenancy.middleware import CLINIC, SITE
 from tenancy.settings import Settings
+from tenancy.sites import Admin
+
+log = logging.getLogger(__name__)
 
 
 class HostBoundSessions(SecureCookieSessionInterface):
-    """Flask's signed cookie with the clinic and the door in its salt."""
+    """Flask's signed cookie with the clinic and the door in its salt.
+
+    The admin host serves every clinic, so there the clinic is part of the cookie's name: two tabs may hold two clinics.
+    """
+
+    def get_cookie_name(self, app: Flask) -> str:
+        name = super().get_cookie_name(app)
+        clinic = request.environ.get(CLINIC)
+        at_admin = isinstance(request.environ.get(SITE), Admin)
+        return f"{name}-{clinic.id.hex}" if at_admin and clinic else name
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         serializer = super().get_signing_serializer(app)
@@ -21,6 +35,12 @@ class HostBoundSessions(SecureCookieSessionInterface):
             door = type(request.environ.get(SITE)).__name__
             serializer.salt = f"{self.salt}:{door}:{clinic.id if clinic else 'none'}".encode()
         return serializer
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        opened = super().open_session(app, request)
+        if opened is not None and not opened and self.get_cookie_name(app) in request.cookies:
+            log.warning("session.host_mismatch: a cookie that was not made for this host, or an old one")
+        return opened
 
     def get_cookie_path(self, app: Flask) -> str:
         return "/"

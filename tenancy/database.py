@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from flask import has_app_context
@@ -20,6 +21,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     MetaData,
+    Select,
     Text,
     event,
     text,
@@ -94,6 +96,9 @@ def text_up_to(column: str, longest: int) -> CheckConstraint:
     return CheckConstraint(f"length({column}) BETWEEN 1 AND {longest}", name=f"{column}_length")
 
 
+Entities = TypeVar("Entities", bound=Select[Any])
+
+
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One unit of work for the outermost layer: a view, a job, a command. Commits at the end, or nothing stays."""
@@ -102,6 +107,11 @@ def transaction() -> Iterator[Session]:
         raise RuntimeError("A transaction is already running; only the outermost layer opens one.")
     with session.begin():
         yield session
+
+
+def locked(statement: Entities) -> Entities:
+    """The same rows, locked until the end of the transaction and read afresh once the lock is held."""
+    return statement.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 def is_running() -> bool:

@@ -21,6 +21,8 @@ from tenancy.tenant import Role
 
 QUEUE_ROLE = "portico_queue"
 log = logging.getLogger(__name__)
+# How a failed job is tried again: after 4, 16, 64 … seconds, for about half a day.
+PATIENT = procrastinate.RetryStrategy(max_attempts=9, exponential_wait=4)
 
 # Holds the declared jobs; the worker gives it a connection.
 queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
@@ -86,6 +88,15 @@ def every_clinic(name: str, cron: str, role: Role) -> Callable[[Callable[[], Non
         return work
 
     return declare
+
+
+@queue.periodic(cron="*/5 * * * *")
+@queue.task(name="tenancy.retry_stalled", queueing_lock="tenancy.retry_stalled", pass_context=True)
+async def retry_stalled(context: JobContext, /, timestamp: int) -> None:
+    """Jobs of a worker that was killed are taken up by the others."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs():
+        await manager.retry_job(job)
 
 
 def walk_clinics(work: Callable[[], None], role: Role) -> None:

@@ -59,11 +59,11 @@ def create(*, name: str, slug: str, plan: Plan = Plan.CORE, time_zone: str = "Am
 def rename(slug: str) -> str:
     """Give the open clinic another address; returns the old one. Its own earlier addresses may be taken up again."""
     check_slug(slug)
-    # Locks the clinic's current address so that two renames follow one another.
+    _locked()  # the clinic, so that two renames follow one another
     current = db.session.scalars(
-        select(ClinicAddress)
-        .where(ClinicAddress.clinic_id == tenant.current_clinic_id(), ClinicAddress.retired_at.is_(None))
-        .with_for_update()
+        select(ClinicAddress).where(
+            ClinicAddress.clinic_id == tenant.current_clinic_id(), ClinicAddress.retired_at.is_(None)
+        )
     ).one()
     if current.slug == slug:
         return slug

@@ -29,6 +29,11 @@ def may_be_taken(slug: str) -> bool:
     return has_grammar(slug) and not is_reserved(slug)
 
 
+def made_from(name: str) -> str:
+    """A slug to propose for a clinic's name, folded to plain letters: `"st. mary's clinic"` → `"st-marys-clinic"`."""
+    return re.sub(r"[^a-z0-9]+", "-", name.replace("'", "")).strip("-")[:LONGEST].rstrip("-")
+
+
 def look_alike(one: str, other: str) -> bool:
     """Whether two different slugs are one letter added, dropped, changed or swapped apart."""
     if one == other or abs(len(one) - len(other)) > 1:

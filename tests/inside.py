@@ -33,9 +33,7 @@ ADDRESSEES = {
 
 
 @contextmanager
-def inside(
-    app: Flask, slug: str, role: Role = Role.STAFF, portal_user_id: UUID | None = None
-) -> Iterator[ClinicEntry]:
+def inside(app: Flask, slug: str, role: Role = Role.STAFF, portal_user_id: UUID | None = None) -> Iterator[ClinicEntry]:
     """One transaction inside a clinic, in an application context of its own."""
     with app.app_context():
         with transaction():
@@ -107,7 +105,7 @@ def newest_link(purpose: Purpose) -> MailedLink:
 
 def secret(app: Flask, slug: str, purpose: Purpose) -> str:
     """What the newest link of this purpose has in its address."""
-    with inside(app, slug):
+    with inside(app, slug, Role.DOOR):
         return link_tokens.token(keys.signing_key(link_tokens.KEY_PURPOSE), purpose, newest_link(purpose).id)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import email_validator
 import wtforms
+from flask import request
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
@@ -36,6 +37,10 @@ class PorticoForm(FlaskForm):
                 options["filters"] = [tidy, *unbound_field.kwargs.get("filters", ())]
             return unbound_field.bind(form=form, **options)
 
+        def wrap_formdata(self, form: wtforms.Form, formdata: Any) -> Any:
+            """A page sends text. JSON, whose values may be of any kind, is no form and counts as an empty one."""
+            return super().wrap_formdata(form, request.form if request.is_json else formdata)
+
     def refuse(self, refusal: PorticoError) -> None:
         """Show a domain refusal at the field it names, or above the form if it names none of ours."""
         named = self._fields.get(refusal.field or "")
@@ -57,6 +62,13 @@ def chosen(message: Any) -> InputRequired:
 
 def at_most(characters: int) -> Length:
     return Length(max=characters, message=_l("Use at most %(max)d characters."))
+
+
+class LinesField(wtforms.TextAreaField):
+    """Several lines; a line ends in one character, as the browser counts it, and not in the two it sends."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        super().process_formdata([each.replace("\r\n", "\n") for each in valuelist])
 
 
 class EmailField(wtforms.EmailField):

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_time, get_datetime_format
 from babel.numbers import format_currency, get_currency_precision
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, has_request_context, request
 from flask_babel import Babel, get_locale
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -27,7 +27,8 @@ from werkzeug.exceptions import NotFound as NoSuchPage
 from werkzeug.wrappers import Response as AnyResponse
 
 from tenancy.errors import Conflict, NotAllowed, NotFound, PorticoError, Refused
-from tenancy.sites import front_door_url
+from tenancy.middleware import CLINIC, SITE
+from tenancy.sites import Admin, front_door_url
 from ui import accent
 
 HERE = Path(__file__).parent
@@ -83,6 +84,7 @@ class NavItem:
     href: str | None
     is_current: bool = False
     children: tuple["NavItem", ...] = ()
+    badge: Any = None
 
 
 def install(app: Flask) -> None:
@@ -153,7 +155,8 @@ def accent_stylesheet(colour: str, any_host: str = "") -> AnyResponse:
 
 
 def _language_asked_for() -> str | None:
-    return request.accept_languages.best_match(LANGUAGES)
+    # Refusals are also read on the command line, where nobody's browser says what it reads.
+    return request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
 
 
 def language() -> str:
@@ -206,13 +209,20 @@ def money(value: Any) -> str:
 # Errors and headers
 
 
+def _start_page() -> str:
+    """Where an error page leads back to: on the admin host the clinic stands in the path."""
+    clinic = request.environ.get(CLINIC)
+    at_admin = isinstance(request.environ.get(SITE), Admin)
+    return f"/{clinic.slug}/" if at_admin and clinic else "/"
+
+
 def _answer(status: int, message: Any = None) -> Response:
     title, advice = ANSWERS.get(status) or ANSWERS[500 if status >= 500 else 400]
     # Rendered without the faces' context: an error page reads no session and no database.
     page = current_app.jinja_env.get_template("errors/error.html")
     settings = current_app.config.get("PORTICO")
     front_door = front_door_url(settings) if settings and status == 404 else None
-    text = page.render(title=title, message=message or advice, front_door=front_door)
+    text = page.render(title=title, message=message or advice, front_door=front_door, home_url=_start_page())
     return Response(text, status, mimetype="text/html")
 
 

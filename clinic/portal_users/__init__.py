@@ -18,6 +18,7 @@ from clinic.portal_users.questions import (
     get,
     row_of,
     search,
+    sees_records,
 )
 from clinic.portal_users.verbs import deactivate, reactivate, rename_self, unlink
 
@@ -40,5 +41,6 @@ __all__ = [
     "rename_self",
     "row_of",
     "search",
+    "sees_records",
     "unlink",
 ]

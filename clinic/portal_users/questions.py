@@ -22,9 +22,11 @@ from clinic.patients import Patient
 from clinic.portal_users.people import IS_LIVE, PortalAccess, PortalUser, PortalUserState
 from mail.outbox import LetterState, OutgoingLetter
 from tenancy import clock
-from tenancy.database import db
+from tenancy.database import db, locked
 from tenancy.errors import NotFound
 from tenancy.link_tokens import Purpose
+
+COUNTED = 2000
 
 
 @dataclass(frozen=True)
@@ -146,17 +148,17 @@ def find_signed_in(portal_user_id: UUID) -> SignedInPortalUser | None:
     return SignedInPortalUser(*row) if row else None
 
 
-def find_by_email(email: str) -> PortalUser | None:
-    return db.session.scalars(
-        select(PortalUser).where(PortalUser.email_norm == addresses.normalised(email))
-    ).one_or_none()
+def find_by_email(email: str, *, lock: bool = False) -> PortalUser | None:
+    """`lock` before deciding anything by it: signing in, resetting and deactivating follow one another."""
+    statement = select(PortalUser).where(PortalUser.email_norm == addresses.normalised(email))
+    return db.session.scalars(locked(statement) if lock else statement).one_or_none()
 
 
 def get(portal_user_id: UUID, *, lock: bool = False) -> PortalUser:
     """Raises NotFound."""
     statement = select(PortalUser).where(PortalUser.id == portal_user_id)
     if lock:
-        statement = statement.with_for_update(key_share=True)
+        statement = locked(statement)
     user = db.session.scalars(statement).one_or_none()
     if user is None:
         raise NotFound("portal user")
@@ -181,7 +183,9 @@ def search(
         reached = select(PortalAccess.portal_user_id).where(
             PortalAccess.contact_id.in_(found) | PortalAccess.patient_id.in_(found)
         )
-        statement = statement.where(PortalUser.id.in_(reached))
+        # The login's own address too: staff may have given the contact another since.
+        own = (PortalUser.email_norm >= word) & (PortalUser.email_norm < word + "\U0010ffff")
+        statement = statement.where(PortalUser.id.in_(reached) | own)
     if state:
         statement = statement.where(_STATE.in_([state.value]))
     if after:
@@ -192,12 +196,14 @@ def search(
 
 
 def count_unaccepted() -> dict[PortalUserState, int]:
-    """How many invitations are in which state, of those that were not accepted yet."""
+    """How many invitations are in which state, of those that were not accepted yet; counted no further than COUNTED,
+    since every start page of an admin asks."""
     open_ones = (
         select(_STATE.label("state"))
         .select_from(PortalUser)
         .outerjoin(_link, true())
         .where(PortalUser.accepted_at.is_(None), PortalUser.deactivated_at.is_(None))
+        .limit(COUNTED)
         .subquery()
     )
     counted = select(open_ones.c.state, func.count()).group_by(open_ones.c.state)
@@ -212,6 +218,14 @@ def access_of(portal_user_id: UUID) -> list[AccessRow]:
 def access_to(patient_id: UUID) -> list[AccessRow]:
     """Who may see one patient on the portal."""
     return _access(PortalAccess.patient_id == patient_id)
+
+
+def sees_records(portal_user_id: UUID, patient_id: UUID) -> bool:
+    """Whether this portal user holds live access to a patient's records."""
+    held = select(PortalAccess.id).where(
+        PortalAccess.portal_user_id == portal_user_id, PortalAccess.patient_id == patient_id, PortalAccess.records, IS_LIVE
+    )
+    return db.session.scalars(held).first() is not None
 
 
 def _access(which: ColumnElement[bool]) -> list[AccessRow]:

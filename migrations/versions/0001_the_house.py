@@ -477,6 +477,14 @@ def _tables() -> None:
         sa.ForeignKeyConstraint(["clinic_id"], ["clinics.id"], name=op.f("fk_mailed_links_clinic_id")),
         sa.PrimaryKeyConstraint("clinic_id", "id", name=op.f("pk_mailed_links")),
     )
+    for name, holder in (("portal", "portal_user_id"), ("staff", "staff_member_id")):
+        op.create_index(
+            f"uq_mailed_links_open_{name}",
+            "mailed_links",
+            ["clinic_id", "purpose", holder],
+            unique=True,
+            postgresql_where=sa.text(f"ended_at IS NULL AND {holder} IS NOT NULL"),
+        )
     op.create_index(
         "ix_mailed_links_portal_user", "mailed_links", ["clinic_id", "portal_user_id", "issued_at"], unique=False
     )
@@ -506,6 +514,8 @@ def _tables() -> None:
         sa.ForeignKeyConstraint(["clinic_id"], ["clinics.id"], name=op.f("fk_passwords_clinic_id")),
         sa.PrimaryKeyConstraint("clinic_id", "id", name=op.f("pk_passwords")),
     )
+    op.create_index("uq_passwords_portal_user", "passwords", ["clinic_id", "portal_user_id"], unique=True)
+    op.create_index("uq_passwords_staff_member", "passwords", ["clinic_id", "staff_member_id"], unique=True)
     op.create_table(
         "portal_access",
         sa.Column("clinic_id", sa.Uuid(), nullable=False),

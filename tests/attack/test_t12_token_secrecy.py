@@ -16,7 +16,7 @@ import pytest
 from flask import Flask, render_template_string
 from psycopg import sql
 
-from clinic import audit, demo, mailed_links
+from clinic import audit, demo, mailed_links, portal_users
 from clinic.actors import Holder
 from clinic.mailed_links import MailedLink
 from portal_app import guards
@@ -87,13 +87,13 @@ def test_one_of_twenty_wins_and_the_others_read_one_page(committed_app: Flask, p
 
 
 def test_planted_a_link_read_without_its_lock(committed_app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unlocked(purpose: Purpose, secret: str, *, lock: bool = False) -> MailedLink | None:
-        found = find(purpose, secret)
-        time.sleep(0.3 if lock else 0)
-        return found
+    def unlocked(link: MailedLink) -> MailedLink:
+        time.sleep(0.3)
+        return link
 
-    find = mailed_links.find
-    monkeypatch.setattr(mailed_links, "find", unlocked)
+    monkeypatch.setattr(mailed_links, "lock", unlocked)
+    get = portal_users.get
+    monkeypatch.setattr(portal_users, "get", lambda who, *, lock=False: get(who))
     committed_app.config["PROPAGATE_EXCEPTIONS"] = False  # two winners leave two passwords, and that breaks later pages
     with pytest.raises(AssertionError):
         check_one_of_twenty_wins(committed_app, Purpose.INVITATION)
@@ -230,8 +230,8 @@ def test_planted_a_secret_kept_beside_its_hash(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def careless(purpose: Purpose, holder: Holder, email_norm: str) -> MailedLink:
-        link = issue(purpose, holder, email_norm)
+    def careless(purpose: Purpose, holder: Holder, email_norm: str, *, misses: int = 0) -> MailedLink:
+        link = issue(purpose, holder, email_norm, misses=misses)
         key = keys.signing_key(link_tokens.KEY_PURPOSE)
         audit.record("link.issued", secret=link_tokens.token(key, purpose, link.id))
         return link

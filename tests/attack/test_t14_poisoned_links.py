@@ -7,6 +7,8 @@ a link to the stranger's site, and she types her password there.
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +20,7 @@ from clinic import demo, front_door, portal_settings, sign_in
 from mail import delivery, letters, rendering
 from mail.letters import LinkLetter
 from mail.rendering import Page
-from tenancy import clinics, link_tokens
+from tenancy import clinics, clock, link_tokens
 from tenancy.database import db, transaction
 from tenancy.jobs import QUEUE_ROLE
 from tests.conftest import BASE, PORT
@@ -48,6 +50,7 @@ HEADERS = [
     {"Host": "{own}"},
     {"Host": "{own}:8000"},
 ]  # fmt: skip
+_turn = count(1)
 # Who asks where, for what: (first label of the host, path, e-mail)
 ASKED = {
     "reset": (f"{demo.ELM}.", "/new-link", "maria@family.example"),
@@ -65,7 +68,9 @@ def ask(app: Flask, what: str, headers: dict[str, str]) -> int:
     stranger = Visitor(app, f"http://{own}:{PORT}")
     # For a Host of their own the client would keep the cookies back; the form token is not what is tried here.
     overridden = {"HTTP_HOST": sent.pop("Host")} if "Host" in sent else {}
-    return stranger.post(path, {"email": email}, headers=sent, environ_overrides=overridden).status_code
+    # Each some minutes after the one before: an invitation that was mailed just now is not mailed again.
+    with clock.moved(timedelta(minutes=6) * next(_turn)):
+        return stranger.post(path, {"email": email}, headers=sent, environ_overrides=overridden).status_code
 
 
 def urls_in(page: Page) -> list[str]:

@@ -26,7 +26,8 @@ def type_ids(*names: str) -> set[object]:
 
 def details(slug: str = demo.ELM, **changed: object) -> SettingsDetails:
     shown = changed.pop("shown", ("Plan of Care", "Progress Note"))
-    values = {"reply_to": f"front-desk@{slug}.example", "shows_balance": True, "shows_invoices": True} | changed
+    values = {"reply_to": f"front-desk@{slug}.example", "shows_balance": True, "shows_invoices": True}
+    values |= {"allows_messages": slug == demo.ELM, "allows_appointment_requests": slug == demo.ELM} | changed
     return SettingsDetails(slug, visible_type_ids=type_ids(*shown), **values)  # type: ignore[arg-type, misc]
 
 

@@ -31,7 +31,8 @@ CHECKS = {
           AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'clinic_id' AND a.attnotnull)""",
     "policy that does not name the clinic": """
         SELECT c.relname || '.' || p.polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-        WHERE NOT (c.relname IN ('clinics', 'clinic_addresses') AND p.polname = 'directory' AND p.polcmd = 'r'
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND NOT (c.relname IN ('clinics', 'clinic_addresses') AND p.polname = 'directory' AND p.polcmd = 'r'
                    AND p.polroles = ARRAY['portico'::regrole::oid])
           AND ((p.polcmd <> 'a' AND coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') !~ '= app\\.clinic_id\\(\\)')
             OR (p.polcmd IN ('a', 'w', '*')

@@ -29,9 +29,11 @@ function refreshLater() {
   setTimeout(async () => {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = answer.ok && page.querySelector("main");
       if (!fresh) return location.reload();
       main.replaceWith(document.adoptNode(fresh));
+      document.title = page.title;
     } catch {
       // No connection just now: ask again later.
     }

@@ -1,0 +1,118 @@
+"""Messages: what the signed-in portal user and the clinic write each other about one patient."""
+
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import wtforms
+from flask import Response, flash, redirect, render_template, send_file, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from flask_wtf.file import MultipleFileField
+
+from clinic import conversations, documents, portal_home
+from clinic.conversations import ConversationRow, Written
+from portal_app import wayfinding
+from portal_app.documents import SEALED_OFF
+from tenancy.database import transaction
+from tenancy.errors import Conflict, NotFound, Refused
+from ui.forms import LinesField, PorticoForm, at_most, required
+
+
+class MessageForm(PorticoForm):
+    text = LinesField(_l("Message"), [required(_l("Write a message.")), at_most(conversations.LONGEST_TEXT)])
+    file = MultipleFileField(_l("Files"))
+
+    def written(self) -> Written:
+        files = [(each.filename or "", each.read(documents.MOST_BYTES + 1)) for each in self.file.data or ()]
+        return Written(self.text.data, files)
+
+
+class NewConversationForm(MessageForm):
+    subject = wtforms.StringField(
+        _l("Subject"), [required(_l("Enter a subject.")), at_most(conversations.LONGEST_SUBJECT)]
+    )
+
+
+def listed(patient_id: UUID) -> str:
+    with transaction():
+        patient = wayfinding.open_patient(portal_home.see_messages(patient_id))
+        found = conversations.of_portal_user(patient.id)
+    return render_template("portal/conversations/list.html", patient=patient, found=found)
+
+
+def begin(patient_id: UUID) -> Any:
+    form = NewConversationForm()
+    with transaction():
+        patient = wayfinding.open_patient(portal_home.see_messages(patient_id))
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                begun = conversations.ask(patient_id, form.subject.data, form.written())
+            flash(_("Your message is sent. You find the answer here."), "success")
+            return redirect(url_for("portal.conversation", patient_id=patient_id, conversation_id=begun.id), 303)
+        except Refused as refusal:
+            form.refuse(refusal)
+    page = render_template("portal/conversations/new.html", patient=patient, form=form)
+    return page, 422 if form.errors else 200
+
+
+def show(patient_id: UUID, conversation_id: UUID) -> Any:
+    """The conversation; reading it notes up to where. And, by POST, writing on."""
+    form = MessageForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                _of_patient(patient_id, conversation_id)
+                conversations.reply(conversation_id, form.written())
+            flash(_("Your message is sent."), "success")
+            return _back_to(patient_id, conversation_id)
+        except Refused as refusal:
+            form.refuse(refusal)
+        except Conflict as conflict:
+            flash(str(conflict.message), "error")
+            return _back_to(patient_id, conversation_id)
+    with transaction():
+        patient = wayfinding.open_patient(portal_home.see_messages(patient_id))
+        found = _of_patient(patient_id, conversation_id)
+        messages, attachments = conversations.messages_of(found), conversations.attachments_of(found)
+        conversations.read_by_family(found, messages)
+    page = render_template(
+        "portal/conversations/conversation.html",
+        patient=patient,
+        conversation=found,
+        messages=messages,
+        attachments=attachments,
+        form=form,
+    )
+    return page, 422 if form.errors else 200
+
+
+def attachment(patient_id: UUID, conversation_id: UUID, attachment_id: UUID) -> Response:
+    with transaction():
+        portal_home.see_messages(patient_id)
+        found = _of_patient(patient_id, conversation_id)
+        one = conversations.get_attachment(found, attachment_id)
+        content = conversations.content_of(found, one)
+    answer = send_file(
+        BytesIO(content),
+        mimetype=one.media_type,
+        as_attachment=True,
+        download_name=one.file_name,
+        conditional=False,
+        etag=False,
+    )
+    answer.headers["Content-Security-Policy"] = f"{SEALED_OFF}; sandbox"
+    return answer
+
+
+def _of_patient(patient_id: UUID, conversation_id: UUID) -> ConversationRow:
+    """Raises NotFound, also for a conversation about another patient."""
+    found = conversations.get(conversation_id)
+    if found.patient_id != patient_id:
+        raise NotFound("conversation about this patient")
+    return found
+
+
+def _back_to(patient_id: UUID, conversation_id: UUID) -> Any:
+    return redirect(url_for("portal.conversation", patient_id=patient_id, conversation_id=conversation_id), 303)

@@ -1,0 +1,269 @@
+"""The declared routes (routes.yaml) beside the real ones; the people who ask, the ids they ask with, what they get."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import yaml
+from flask import Flask
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from clinic import (
+    actors,
+    appointment_requests,
+    conversations,
+    demo,
+    documents,
+    invitation_batches,
+    portal_settings,
+)
+from clinic.actors import Actor, ActorKind
+from clinic.conversations import Written
+from tenancy import clock
+from tenancy.database import db
+from tenancy.tenant import Role
+from tests.inside import inside
+from tests.visitor import Visitor
+from ui import pages
+
+Ids = dict[str, Any]  # kind → id, and a few values that are no ids
+
+FACES = {
+    "admin": "http://admin.localhost:8000",
+    "portal": f"http://{demo.ELM}.localhost:8000",
+    "front door": "http://localhost:8000",
+    "every host": f"http://{demo.ELM}.localhost:8000",
+}
+SUBDOMAINS = {"admin": "admin", "<portal_slug:slug>": "portal", "": "front door", "<any_host>": "every host"}
+CLINIC_IN_PATH = "/<portal_slug:slug>"
+PEOPLE = {
+    "anonymous": None,
+    "ana": ("admin", "ana@elm.example"),
+    "ben": ("admin", "ben@elm.example"),
+    "fay": ("admin", "fay@elm.example"),
+    "maria": ("portal", "maria@family.example"),
+}
+_ARGUMENT = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
+_SHOWN = "d.status = 'signed' AND d.held_back_at IS NULL AND t.is_visible_on_portal"
+_DOCUMENT = (
+    "SELECT d.id FROM documents d JOIN document_types t ON (t.clinic_id, t.id) = (d.clinic_id, d.document_type_id) "
+    "JOIN patients p ON (p.clinic_id, p.id) = (d.clinic_id, d.patient_id) WHERE p.name = :name AND "
+)
+_OF_PATIENT = "JOIN patients p ON (p.clinic_id, p.id) = (x.clinic_id, x.patient_id) WHERE p.name = :name"
+_FILE = (
+    "JOIN messages m ON (m.clinic_id, m.conversation_id) = (x.clinic_id, x.id) "
+    "JOIN message_attachments a ON (a.clinic_id, a.message_id) = (m.clinic_id, m.id)"
+)
+KINDS = {
+    "patient": "SELECT id FROM patients WHERE name = :name",
+    "document": _DOCUMENT + _SHOWN,
+    "hidden_document": _DOCUMENT + "d.status = 'signed' AND NOT t.is_visible_on_portal",
+    "draft_document": _DOCUMENT + "d.status = 'draft'",
+    "held_document": _DOCUMENT + "d.held_back_at IS NOT NULL",
+    "appointment": f"SELECT x.id FROM appointments x {_OF_PATIENT} AND x.starts_at > now()",
+    "invoice": f"SELECT x.id FROM invoices x {_OF_PATIENT} AND x.status = 'open'",
+    "draft_invoice": f"SELECT x.id FROM invoices x {_OF_PATIENT} AND x.status = 'draft'",
+    "conversation": f"SELECT x.id FROM conversations x {_FILE} {_OF_PATIENT} ORDER BY a.id",
+    "attachment": f"SELECT a.id FROM conversations x {_FILE} {_OF_PATIENT} ORDER BY a.id",
+    "appointment_request": f"SELECT x.id FROM appointment_requests x {_OF_PATIENT} AND x.state = 'open'",
+    "portal_user": f"SELECT x.portal_user_id FROM portal_access x {_OF_PATIENT}",
+    "access": f"SELECT x.id FROM portal_access x {_OF_PATIENT}",
+    "relationship": f"SELECT x.id FROM relationships x {_OF_PATIENT}",
+    "contact": f"SELECT x.contact_id FROM relationships x {_OF_PATIENT}",
+    "type": "SELECT id FROM document_types WHERE is_visible_on_portal ORDER BY name",
+    "hidden_type": "SELECT id FROM document_types WHERE NOT is_visible_on_portal ORDER BY name",
+    "batch": "SELECT id FROM invitation_batches WHERE confirmed_at IS NOT NULL",
+    "draft_batch": "SELECT id FROM invitation_batches WHERE confirmed_at IS NULL",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A line of routes.yaml."""
+
+    face: str
+    rule: str
+    gate: dict[str, Any]  # person → "in", "sign-in" or a status
+    gate_name: str
+    answers: dict[str, Any]  # method → status, for those who pass
+    ids: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+    form: dict[str, Any] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> set[str]:
+        return {*self.answers, "OPTIONS"} | ({"HEAD"} if "GET" in self.answers else set())
+
+    def __str__(self) -> str:
+        return f"{self.face} {self.rule}"
+
+    def path(self, ids: Ids, slug: str = demo.ELM) -> str:
+        values = {name: ids[kind] for name, kind in self.ids.items()} | _filled(self.given, ids)
+        path = _ARGUMENT.sub(lambda argument: str(values[argument[2]]), self.rule)
+        return f"/{slug}{path}" if self.face == "admin" else path
+
+    def filled_form(self, ids: Ids) -> dict[str, Any]:
+        return _filled(self.form, ids)
+
+    def expected(self, person: str, method: str) -> Any:
+        """A status, "sign-in" or "out"."""
+        verdict = self.gate[person]
+        if verdict != "in":
+            return verdict
+        return 200 if method == "OPTIONS" else self.answers["GET" if method == "HEAD" else method]
+
+
+def _filled(values: Mapping[str, Any], ids: Ids) -> dict[str, Any]:
+    full = {name: ids[value[1:]] if str(value).startswith("=") else str(value) for name, value in values.items()}
+    return {name: (BytesIO(value), "a.pdf") if isinstance(value, bytes) else str(value) for name, value in full.items()}
+
+
+def declared() -> list[Route]:
+    read = yaml.safe_load((Path(__file__).parent / "routes.yaml").read_text())
+    gates = read.pop("gates")
+    found = []
+    for face, lines in read.items():
+        for rule, line in lines.items():
+            answers = {method: line[method] for method in ("GET", "POST") if method in line}
+            parts = {
+                name: line.get(key, {})
+                for name, key in (("ids", "ids"), ("given", "with"), ("form", "form"), ("query", "query"))
+            }
+            found.append(Route(face, rule, gates[line["gate"]], line["gate"], answers, **parts))
+    return found
+
+
+def actual(app: Flask) -> dict[tuple[str, str], set[str]]:
+    """(face, rule) → methods, of the URL map."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule in app.url_map.iter_rules():
+        face = SUBDOMAINS.get(rule.subdomain or "", f"subdomain {rule.subdomain}")
+        path = rule.rule.removeprefix(CLINIC_IN_PATH) if face == "admin" else rule.rule
+        found.setdefault((face, path), set()).update(rule.methods or ())
+    return found
+
+
+def gaps(app: Flask, routes: list[Route]) -> list[str]:
+    """What is declared and not there, there and not declared, or declared without its ids."""
+    real, known = actual(app), {(route.face, route.rule): route for route in routes}
+    found = [f"not declared: {face} {rule}" for face, rule in real.keys() - known.keys()]
+    found += [f"declared and gone: {route}" for key, route in known.items() if key not in real]
+    for key in real.keys() & known.keys():
+        route = known[key]
+        if real[key] != route.methods:
+            found.append(f"methods {sorted(real[key])}, declared {sorted(route.methods)}: {route}")
+        arguments = _ARGUMENT.findall(route.rule)
+        if {name for kind, name in arguments if kind == "uuid"} != route.ids.keys():
+            found.append(f"ids not declared: {route}")
+        if {name for kind, name in arguments if kind != "uuid"} != route.given.keys():
+            found.append(f"parts not declared: {route}")
+        found += [f"no such kind of id, {kind}: {route}" for kind in route.ids.values() if kind not in KINDS]
+    return sorted(found)
+
+
+def prepare(app: Flask, slug: str) -> None:
+    """What the cast lacks: a held back document for each patient, a finished and a draft batch of invitations."""
+    with inside(app, slug), actors.acting(actors.SYSTEM):
+        names = "SELECT d.id FROM documents d JOIN document_types t ON (t.clinic_id, t.id) = (d.clinic_id, d.document_type_id) "
+        for held in db.session.scalars(text(f"{names} WHERE t.name = 'Progress Note'")).all():
+            documents.hold_back(held, "A reason for staff only")
+        pairs = list(db.session.scalars(text("SELECT id FROM relationships ORDER BY id LIMIT 1")))
+        invitation_batches.confirm(invitation_batches.choose(pairs).id)
+        invitation_batches.choose(pairs)
+    write_each_other(app, slug)
+
+
+def write_each_other(app: Flask, slug: str) -> None:
+    """Both switched on; with each portal user about each patient a conversation with a file, and an open request."""
+    with inside(app, slug):
+        settings = portal_settings.get()
+        settings.allows_messages = settings.allows_appointment_requests = True
+        staff = Actor(ActorKind.STAFF, db.session.scalars(text("SELECT id FROM staff_members WHERE role = 'admin'")).first())
+        reading = (
+            "SELECT a.portal_user_id, a.patient_id FROM portal_access a JOIN portal_users u "
+            "ON (u.clinic_id, u.id) = (a.clinic_id, a.portal_user_id) WHERE u.accepted_at IS NOT NULL AND a.records"
+        )
+        readers = db.session.execute(text(reading)).all()
+        for user_id, patient_id in readers:
+            with actors.acting(staff):
+                page = Written("A question from the clinic", [("a.pdf", b"%PDF-1.4 a page")])
+                conversations.write_to(user_id, patient_id, "From the clinic", page)
+    for user_id, patient_id in readers:
+        me = Actor(ActorKind.PORTAL_USER, user_id)
+        with inside(app, slug, Role.PORTAL, user_id), actors.acting(me):
+            conversations.ask(patient_id, "From the family", Written("A question from the family"))
+            appointment_requests.ask(patient_id, "A Thursday, please")
+
+
+def ids_of(app: Flask, slug: str, patient: str) -> Ids:
+    """One id of each kind: the patient's, their family's or the clinic's."""
+    with inside(app, slug) as clinic:
+        found = {kind: db.session.scalars(text(query), {"name": patient}).first() for kind, query in KINDS.items()}
+        tomorrow = clock.today(clinic.time_zone) + timedelta(days=1)
+    return {
+        **{kind: each or uuid4() for kind, each in found.items()},
+        **{"clinic": clinic.id, "slug": slug, "logo": clinic.logo_version, "static": pages.VERSIONS["portico.css"]},
+        **{"tomorrow": tomorrow, "pdf": b"%PDF-1.4 a page"},
+    }
+
+
+def made_up(ids: Ids) -> Ids:
+    """The same, of ids that nothing has."""
+    return {kind: uuid4() if isinstance(value, UUID) else value for kind, value in ids.items()}
+
+
+def people(app: Flask) -> dict[str, Visitor]:
+    """Everybody of PEOPLE, signed in where they belong."""
+    found = {}
+    for person, home in PEOPLE.items():
+        visitor = Visitor(app, FACES[home[0] if home else "portal"])
+        if home:
+            visitor.sign_in(home[1], f"/{demo.ELM}" if home[0] == "admin" else "")
+        found[person] = visitor
+    return found
+
+
+def standing_at(visitor: Visitor, face: str) -> Visitor:
+    """This person at another face, or afresh at their own: the same cookies, and a form token good there."""
+    moved = visitor.at(FACES[face])
+    if moved.base_url != visitor.base_url or not visitor.token:
+        moved.get({"admin": f"/{demo.ELM}/sign-in", "portal": "/sign-in"}.get(face, "/"))
+    return moved
+
+
+def ask(visitor: Visitor, route: Route, method: str, ids: Ids, **options: Any) -> TestResponse:
+    """One request as a page of the product would send it."""
+    query = {**{name: str(ids[kind]) for name, kind in route.query.items()}, **options.pop("query", {})}
+    if method == "POST":
+        options["data"] = {"csrf_token": visitor.token, **route.filled_form(ids), **options.get("data", {})}
+    path = route.path(ids, options.pop("slug", demo.ELM))
+    return visitor.client.open(path, method=method, base_url=visitor.base_url, query_string=query, **options)
+
+
+def seen(answer: TestResponse, asked: Ids) -> tuple[Any, ...]:
+    """An answer as somebody sees it who compares two: without its form token, its cookie's value, the ids asked for."""
+    body = re.sub(rb'(name="csrf_token"[^>]*value=")[^"]*', rb"\1", answer.data)
+    headers = [(name, value.partition("=")[0] if name == "Set-Cookie" else value) for name, value in answer.headers]
+    for value in asked.values():
+        if isinstance(value, UUID):
+            body = body.replace(str(value).encode(), b"ID")
+            headers = [(name, each.replace(str(value), "ID")) for name, each in headers]
+    return answer.status_code, sorted(headers), body
+
+
+@contextmanager
+def undone(app: Flask) -> Iterator[None]:
+    """Whatever a request changes in this block is as before after it. For the rolled-back `app` only."""
+    savepoint = db._app_engines[app][None].begin_nested()  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        savepoint.rollback()

@@ -1,0 +1,46 @@
+"""Every row of every clinic, as the server's administrator sees them: what only a test may do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from flask import Flask
+
+from tests.conftest import Cluster
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@contextmanager
+def opened(cluster: Cluster, app: Flask) -> Iterator[Connection]:
+    """The committed database of this application."""
+    name = app.config["PORTICO"].database_url.rpartition("/")[2]
+    with psycopg.connect(f"{cluster.admin_url.rpartition('/')[0]}/{name}", autocommit=True) as connection:
+        yield connection
+
+
+def tables(connection: Connection) -> list[str]:
+    """The tables whose rows belong to a clinic."""
+    rows = connection.execute(
+        "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'clinic_id' "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1"
+    )
+    return [row[0] for row in rows]
+
+
+def fingerprints(connection: Connection, clinic_id: UUID | None = None, *, but: tuple[str, ...] = ()) -> dict[str, str]:
+    """Table → a hash of its rows, of one clinic or of all."""
+    which = f"WHERE clinic_id = '{clinic_id}'" if clinic_id else ""
+    found = {}
+    for table in tables(connection):
+        if table not in but:
+            query = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t {which}"
+            found[table] = connection.execute(query.encode()).fetchone()[0]  # type: ignore[index]
+    return found
+
+
+def plant(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.execute(statement.encode())

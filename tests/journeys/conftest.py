@@ -1,0 +1,87 @@
+"""A running Portico and a browser that reaches it."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from clinic import demo
+from tenancy.database import db
+from tests.conftest import Cluster
+from tests.journeys import chromium
+from tests.journeys.chromium import DESKTOP, PHONE
+from tests.journeys.running import Running
+
+
+@pytest.fixture(scope="module")
+def portico(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Portico with the cast in it, for the tests of one module."""
+    settings = cluster.copy()
+    running = Running(settings, Path(tmp_path_factory.mktemp("portico")))
+    try:
+        running.start()
+        yield running
+        assert not running.faults(), running.faults()
+    finally:
+        running.stop()
+        with running.app.app_context():
+            db.engine.dispose()
+        cluster.drop(settings)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium. It alone finds `*.localhost`, which is a secure context for it too.
+
+    For one module: while Playwright's loop stands, no other test of this process may run one of its own.
+    """
+    program = chromium.find()
+    if program is None:
+        if os.environ.get("PORTICO_EVERY_TIER"):
+            pytest.fail("Chromium is not installed (Debian: apt-get install chromium).")
+        pytest.skip("Chromium is not installed.")
+    with chromium.opened(program) as browser:
+        yield browser
+
+
+@pytest.fixture
+def desk(browser: Browser) -> Iterator[Page]:
+    """A browser at the clinic's front desk."""
+    yield from _page(browser.new_context(viewport=DESKTOP))
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    """A browser in a family's hand."""
+    yield from _page(browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2))
+
+
+@pytest.fixture
+def plain(browser: Browser) -> Iterator[Page]:
+    """A browser that runs no scripts."""
+    yield from _page(browser.new_context(viewport=DESKTOP, java_script_enabled=False))
+
+
+def _page(context: BrowserContext) -> Iterator[Page]:
+    context.set_default_timeout(15_000)
+    yield context.new_page()
+    context.close()
+
+
+SignIn = Callable[[Page, str, str], None]
+
+
+@pytest.fixture
+def sign_in() -> SignIn:
+    """Sign in at a face's address."""
+    return sign_in_at
+
+
+def sign_in_at(page: Page, address: str, email: str, password: str = demo.PASSWORD) -> None:
+    page.goto(f"{address}sign-in")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(address)

@@ -1,0 +1,91 @@
+"""What the walks find at the first demo clinic, and what the cast lacks for every page to show all its states."""
+
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+
+from clinic import appointments, contacts, demo, documents, invitation_batches
+from clinic.appointment_requests import AppointmentRequest
+from clinic.appointments import Appointment
+from clinic.contacts import ContactDetails, RelationshipKind
+from clinic.conversations import Conversation
+from clinic.document_types import DocumentType
+from clinic.documents import Document
+from clinic.invoices import Invoice, InvoiceStatus
+from tenancy import clock
+from tenancy.database import db
+from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
+from tests import inside
+from tests.journeys.running import Running
+
+MADE_UP = uuid4()
+
+
+@dataclass
+class Found:
+    """Ids of the first clinic's things."""
+
+    leo: UUID = MADE_UP
+    zoe: UUID = MADE_UP
+    maria: UUID = MADE_UP
+    users: dict[str, UUID] = field(default_factory=dict)
+    papers: dict[str, UUID] = field(default_factory=dict)
+    visit: UUID = MADE_UP
+    cancelled: UUID = MADE_UP
+    kind: UUID = MADE_UP
+    invoices: dict[str, UUID] = field(default_factory=dict)
+    batches: dict[str, UUID] = field(default_factory=dict)
+    conversation: UUID = MADE_UP
+    wish: UUID = MADE_UP
+
+
+def prepare(running: Running) -> Found:
+    """What the cast lacks: warnings, batches in each state, a document held back, a cancelled appointment."""
+    app, found = running.app, Found()
+    with inside.inside(app, demo.ELM), inside.acting("ana@elm.example"):
+        leo, zoe = (inside.patient(name).id for name in ("Leo Lopez", "Zoe Haddad"))
+        found.leo, found.zoe, found.maria = leo, zoe, inside.contact("Maria Lopez").id
+        found.users = {name: inside.user(f"{name}@family.example").id for name in ("maria", "grace")}
+        found.papers = {
+            "signed": _document(leo, "Plan of care, autumn"),
+            "draft": _document(leo, "Plan of care, winter (draft)"),
+        }
+        found.papers["held"] = _document(leo, "Visit note")
+        documents.hold_back(found.papers["held"], "A court asked for it.")
+        visits = db.session.scalars(select(Appointment).where(Appointment.patient_id == leo)).all()
+        appointments.cancel(visits[0].id)
+        found.cancelled, found.visit = visits[0].id, visits[1].id
+        found.kind = db.session.scalars(select(DocumentType.id).limit(1)).one()
+        found.conversation = db.session.scalars(select(Conversation.id)).one()
+        found.wish = db.session.scalars(select(AppointmentRequest.id)).one()
+        found.invoices = {
+            status: db.session.scalars(
+                select(Invoice.id).where(Invoice.patient_id == leo, Invoice.status == status)
+            ).one()
+            for status in (InvoiceStatus.OPEN, InvoiceStatus.PAID)
+        }
+        for name in ("Hana Haddad", "Hugo Haddad"):
+            contacts.add(zoe, ContactDetails(name, "haddads@family.example"), RelationshipKind.GRANDPARENT)
+        pairs = [inside.pair(name, "Zoe Haddad").id for name in ("Hana Haddad", "Hugo Haddad")]
+        gus = inside.pair("Gus Grant", "Sam Grant").id
+        found.batches["draft"] = invitation_batches.choose([*pairs, gus]).id
+        found.batches["with refusals"] = invitation_batches.confirm(invitation_batches.choose([gus]).id).id
+        working = invitation_batches.choose(pairs)
+        working.confirmed_at = clock.now()
+        found.batches["working"] = working.id
+        db.session.flush()
+    return found
+
+
+def _document(patient_id: UUID, title: str) -> UUID:
+    return db.session.scalars(
+        select(Document.id).where(Document.patient_id == patient_id, Document.title == title)
+    ).one()
+
+
+def link(running: Running, purpose: Purpose) -> str:
+    """The address in a letter of this purpose, just mailed."""
+    secret = inside.send_link(running.app, demo.ELM, purpose)
+    host = "admin" if purpose in ON_ADMIN_HOST else demo.ELM
+    return running.portal(host, inside.path_of(demo.ELM, purpose, secret))

@@ -1,0 +1,95 @@
+"""Ten thousand contacts invited with one press.
+
+If this fails, a large clinic cannot invite its families at once: the page hangs, or the work stops half-way.
+"""
+
+import time
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import func, select, text, update
+
+from clinic import demo
+from clinic.mailed_links import MailedLink
+from clinic.portal_users import PortalUser
+from mail.outbox import OutgoingLetter
+from tenancy import clock
+from tenancy.database import db
+from tenancy.tenant import Role
+from tests import inside
+from tests.journeys.conftest import SignIn
+from tests.journeys.running import Running
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+MANY = 10_000
+CROWD = (
+    """
+    INSERT INTO patients (clinic_id, id, name, birth_on, status, search_text, created_at)
+    SELECT app.clinic_id(), md5('patient' || n)::uuid, 'Patient ' || n, date '2018-01-01', 'active', 'patient ' || n, now()
+    FROM generate_series(1, :many) n
+    """,
+    """
+    INSERT INTO contacts (clinic_id, id, name, email, email_norm, do_not_invite, search_text, created_at)
+    SELECT app.clinic_id(), md5('contact' || n)::uuid, 'Contact ' || n, 'contact' || n || '@family.example',
+           'contact' || n || '@family.example', false, 'contact ' || n, now()
+    FROM generate_series(1, :many) n
+    """,
+    """
+    INSERT INTO relationships (clinic_id, contact_id, patient_id, kind, list_key, is_invitable)
+    SELECT app.clinic_id(), md5('contact' || n)::uuid, md5('patient' || n)::uuid, 'parent', '', false
+    FROM generate_series(1, :many) n
+    """,
+)
+SECONDS = 60  # for all of it; a minute of waiting is what a progress page excuses
+
+
+def test_progress_is_seen_and_the_worker_finishes(portico: Running, desk: Page, sign_in: SignIn) -> None:
+    with inside.inside(portico.app, demo.OAK):
+        for statement in CROWD:
+            db.session.execute(text(statement), {"many": MANY})
+    sign_in(desk, portico.admin(demo.OAK), "ola@oak.example")
+    desk.goto(portico.admin(demo.OAK, "/invitations/new?q=contact"))
+    desk.get_by_label("Select all 1,000+ that match").check()
+    desk.get_by_role("button", name="Invite Patient Contacts to Portal").click()
+    expect(desk.get_by_role("heading", name=f"{MANY:,} patients and contacts")).to_be_visible()
+
+    left_open = desk.context.new_page()  # a second tab, that nobody reloads
+    began = time.monotonic()
+    desk.get_by_role("button", name="Yes, Continue").click()
+    expect(desk.get_by_role("heading", level=1)).to_have_text("Inviting …")
+    left_open.goto(desk.url)
+    seen = progress_until_finished(desk, began)
+
+    assert len(set(seen)) >= 2 and seen == sorted(seen), "nothing is seen to happen"
+    expect(left_open.get_by_role("heading", level=1)).to_have_text("What became of the invitations", timeout=5_000)
+    expect(left_open).to_have_title("What became of the invitations · Oak Hill Pediatrics")
+    expect(desk.locator(".stat", has_text="Invited")).to_contain_text(f"{MANY:,}")
+    everybody_is_invited_once(portico)
+    the_letters_may_wait(portico)
+
+
+def progress_until_finished(page: Page, began: float) -> list[int]:
+    seen = []
+    while page.locator("progress").count():
+        seen.append(int(page.locator("progress").get_attribute("value") or 0))
+        assert time.monotonic() < began + SECONDS, seen
+        page.reload()
+    return seen
+
+
+def everybody_is_invited_once(portico: Running) -> None:
+    with inside.inside(portico.app, demo.OAK):
+        invited = select(func.count()).select_from(PortalUser).where(PortalUser.email_norm.like("contact%"))
+        letters = select(func.count(OutgoingLetter.to_address.distinct())).where(
+            OutgoingLetter.to_address.like("contact%")
+        )
+        links = select(func.count()).select_from(MailedLink).where(MailedLink.email_norm.like("contact%"))
+        assert [db.session.scalar(each) for each in (invited, letters, links)] == [MANY] * 3
+
+
+def the_letters_may_wait(portico: Running) -> None:
+    """The worker is then free to stop at once."""
+    with inside.inside(portico.app, demo.OAK, Role.MAILER):
+        db.session.execute(update(OutgoingLetter).values(next_try_at=clock.now() + timedelta(days=1)))

@@ -1,0 +1,255 @@
+"""Every page that somebody can open, in the states it can be in: what the accessibility tests walk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+from clinic import demo
+from tenancy.link_tokens import Purpose
+from tests.journeys.running import Running
+from tests.journeys.stage import MADE_UP, Found, link
+
+Act = Callable[[Page], None]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A page: where it is, what to do there first, whose page that must be, and how it must have answered."""
+
+    path: str
+    endpoint: str
+    act: Act | None = None
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The pages of one face for one person; `email` is none for somebody who has not signed in."""
+
+    address: str
+    subdomain: str
+    stops: list[Stop]
+    email: str | None = None
+
+
+def press(name: str) -> Act:
+    """Press the button, with the form as it stands."""
+
+    def act(page: Page) -> None:
+        with page.expect_navigation():
+            page.get_by_role("button", name=name, exact=True).first.click()
+
+    return act
+
+
+def fill(label: str, text: str, then: str) -> Act:
+    """Type into one field, then press the button."""
+
+    def act(page: Page) -> None:
+        page.get_by_label(label, exact=True).fill(text)
+        press(then)(page)
+
+    return act
+
+
+def follow(link: str, then: Act | None = None) -> Act:
+    """Open a mailed link in this browser."""
+
+    def act(page: Page) -> None:
+        page.goto(link)
+        if then:
+            then(page)
+
+    return act
+
+
+def hold_still(page: Page) -> None:
+    """Keep a page in progress from drawing itself again."""
+    page.context.set_offline(True)
+
+
+def of_ana(running: Running, found: Found) -> Walk:
+    leo, options = f"/patients/{found.leo}", "/clinic-options"
+    paper, zoes = f"{leo}/documents", f"/patients/{found.zoe}"
+    stops = [
+        Stop("/", "admin.home"),
+        Stop(options, "admin.clinic_options"),
+        Stop(f"{options}/portal-settings", "admin.portal_settings_page"),
+        Stop(
+            f"{options}/portal-settings",
+            "admin.portal_settings_page",
+            fill("Custom Portal URL", "-", "Save Patient Portal Settings"),
+            422,
+        ),
+        Stop(f"{options}/look", "admin.look"),
+        Stop(f"{options}/look", "admin.look", fill("Clinic's name", "", "Save the look"), 422),
+        Stop(f"{options}/document-types/new", "admin.new_document_type"),
+        Stop(f"{options}/document-types/new", "admin.new_document_type", press("Add"), 422),
+        Stop(f"{options}/document-types/{found.kind}", "admin.document_type"),
+        Stop("/patients", "admin.patients_list"),
+        Stop("/patients?q=nobody", "admin.patients_list"),
+        Stop("/patients/new", "admin.new_patient"),
+        Stop("/patients/new", "admin.new_patient", press("Add the patient"), 422),
+        Stop(leo, "admin.patient_overview"),
+        Stop(f"{leo}/editing", "admin.patient_editing"),
+        Stop(f"{leo}/contacts", "admin.patient_contacts"),
+        Stop(f"{zoes}/contacts", "admin.patient_contacts"),
+        Stop(f"{leo}/contacts/new", "admin.new_contact"),
+        Stop(f"{leo}/contacts/new", "admin.new_contact", press("Add the contact"), 422),
+        Stop(f"{leo}/contacts/existing", "admin.existing_contact"),
+        Stop(f"{leo}/contacts/existing?q=omar", "admin.existing_contact"),
+        Stop(f"{leo}/contacts/existing?q=omar", "admin.existing_contact", press("Add the contact"), 422),
+        Stop(f"{leo}/contacts/existing?q=nobody", "admin.existing_contact"),
+        Stop(f"{leo}/contacts/{found.maria}", "admin.contact_editing"),
+        Stop(paper, "admin.patient_documents"),
+        Stop(f"{paper}/new", "admin.new_document"),
+        Stop(f"{paper}/new", "admin.new_document", press("File as a draft"), 422),
+        *(Stop(f"{paper}/{each}", "admin.document") for each in found.papers.values()),
+        Stop(f"{paper}/{found.papers['signed']}", "admin.document_hold", press("Hold back"), 422),
+        Stop(f"{paper}/{found.papers['signed']}/editing", "admin.document_editing"),
+        Stop(f"{leo}/appointments", "admin.patient_appointments"),
+        Stop(f"{leo}/appointments/new", "admin.new_appointment"),
+        Stop(f"{leo}/appointments/new", "admin.new_appointment", press("Book"), 422),
+        Stop(f"{leo}/appointments/{found.visit}", "admin.appointment"),
+        Stop(f"{leo}/appointments/{found.cancelled}", "admin.appointment"),
+        Stop("/conversations", "admin.conversations_list"),
+        Stop(f"/conversations/{found.conversation}", "admin.conversation"),
+        Stop(f"/conversations/{found.conversation}", "admin.conversation", press("Send"), 422),
+        Stop(f"{leo}/conversations", "admin.patient_conversations"),
+        Stop(f"{leo}/conversations/new", "admin.new_conversation"),
+        Stop(f"{leo}/conversations/new", "admin.new_conversation", press("Send"), 422),
+        Stop("/appointment-requests", "admin.appointment_requests_list"),
+        Stop(f"/appointment-requests/{found.wish}", "admin.appointment_request"),
+        Stop(f"/appointment-requests/{found.wish}", "admin.appointment_request", press("Answer"), 422),
+        Stop("/portal-users", "admin.portal_users_list"),
+        Stop("/portal-users?q=nobody", "admin.portal_users_list"),
+        *(Stop(f"/portal-users/{each}", "admin.portal_user") for each in found.users.values()),
+        Stop("/invitations/new", "admin.new_invitations"),
+        Stop("/invitations/new?q=nobody", "admin.new_invitations"),
+        Stop("/invitations/new", "admin.invitations_choice", press("Invite Patient Contacts to Portal"), 422),
+        Stop(f"/invitations/{found.batches['draft']}/confirmation", "admin.invitation_confirmation"),
+        Stop(f"/invitations/{found.batches['working']}", "admin.invitation_result", hold_still),
+        Stop(f"/invitations/{found.batches['with refusals']}", "admin.invitation_result"),
+        Stop(f"/patients/{MADE_UP}", "admin.patient_overview", status=404),
+        Stop("/invitations/new", "admin.invitation_result", _invite, 200),
+    ]
+    return Walk(running.admin(demo.ELM, ""), "admin", stops, "ana@elm.example")
+
+
+def _invite(page: Page) -> None:
+    page.get_by_label("Hana Haddad").check()
+    press("Invite Patient Contacts to Portal")(page)
+    press("Yes, Continue")(page)
+
+
+def of_ben(running: Running, found: Found) -> Walk:
+    stops = [Stop("/", "admin.home"), Stop("/patients", "admin.patients_list", status=403)]
+    return Walk(running.admin(demo.ELM, ""), "admin", stops, "ben@elm.example")
+
+
+def of_maria(running: Running, found: Found) -> Walk:
+    leo = f"/patients/{found.leo}"
+    stops = [
+        Stop("/", "portal.home"),
+        Stop(f"{leo}/", "portal.patient"),
+        Stop(f"{leo}/appointments", "portal.appointments"),
+        Stop(f"{leo}/appointment-requests/new", "portal.appointment_request"),
+        Stop(f"{leo}/appointment-requests/new", "portal.appointment_request", press("Send the request"), 422),
+        Stop(f"{leo}/conversations", "portal.conversations"),
+        Stop(f"{leo}/conversations/new", "portal.new_conversation"),
+        Stop(f"{leo}/conversations/new", "portal.new_conversation", press("Send"), 422),
+        Stop(f"{leo}/conversations/{found.conversation}", "portal.conversation"),
+        Stop(f"{leo}/conversations/{found.conversation}", "portal.conversation", press("Send"), 422),
+        Stop(f"{leo}/billing", "portal.billing"),
+        *(Stop(f"{leo}/invoices/{each}", "portal.invoice") for each in found.invoices.values()),
+        Stop(f"{leo}/documents", "portal.documents"),
+        Stop(f"{leo}/documents?since=2001-01-01&until=2001-01-02", "portal.documents"),
+        Stop(f"{leo}/documents?since=soon", "portal.documents", status=422),
+        Stop(f"{leo}/documents/{found.papers['signed']}", "portal.document"),
+        Stop(f"{leo}/documents/{found.papers['held']}", "portal.document", status=404),
+        Stop(f"/patients/{found.zoe}/", "portal.patient", status=404),
+        Stop("/profile", "portal.profile"),
+        Stop("/profile", "portal.profile", press("Save")),
+        Stop("/profile", "portal.profile", fill("Name", "", "Save"), 422),
+        Stop("/profile/password", "portal.profile_password"),
+        Stop("/profile/password", "portal.profile_password", press("Change my password"), 422),
+    ]
+    return Walk(running.portal(demo.ELM, ""), demo.ELM, stops, "maria@family.example")
+
+
+def of_maria_at_oak(running: Running, found: Found) -> Walk:
+    return Walk(running.portal(demo.OAK, ""), demo.OAK, [Stop("/", "portal.home")], "maria@family.example")
+
+
+def at_the_staff_door(running: Running, found: Found) -> Walk:
+    links = {purpose: link(running, purpose) for purpose in (Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET)}
+    reply_to = link(running, Purpose.REPLY_TO)
+    welcome, reset, confirm = "admin.staff_invitation_link", "admin.staff_password_reset_link", "admin.reply_to_link"
+    stops = [
+        Stop("/sign-in", "admin.sign_in_page"),
+        Stop("/sign-in", "admin.sign_in_page", press("Sign in"), 422),
+        Stop("/forgot-password", "admin.forgotten_password"),
+        Stop("/forgot-password", "admin.password_link_sent", fill("E-mail", "no@elm.example", "Send the link")),
+        Stop("/link/staff-invitation", welcome, status=404),
+        Stop("/sign-in", welcome, follow(links[Purpose.STAFF_INVITATION])),
+        Stop("/sign-in", welcome, follow(links[Purpose.STAFF_INVITATION], press("Accept the invitation")), 422),
+        Stop("/link/staff-password-reset", reset, status=404),
+        Stop("/sign-in", reset, follow(links[Purpose.STAFF_PASSWORD_RESET])),
+        Stop("/sign-in", reset, follow(links[Purpose.STAFF_PASSWORD_RESET], press("Set the new password")), 422),
+        Stop("/link/reply-to", confirm, status=404),
+        Stop("/sign-in", confirm, follow(reply_to)),
+        Stop("/sign-in", confirm, follow(reply_to, press("Confirm"))),
+        Stop("/sign-in", confirm, follow(reply_to), 410),
+    ]
+    return Walk(running.admin(demo.ELM, ""), "admin", stops)
+
+
+def at_the_families_door(running: Running, found: Found) -> Walk:
+    older, newer = link(running, Purpose.INVITATION), link(running, Purpose.INVITATION)
+    reset = link(running, Purpose.PASSWORD_RESET)
+    invited, incomplete = "portal.invitation", running.portal(demo.ELM, "/link/invitation/cut-off")
+    stops = [
+        Stop("/sign-in", "portal.sign_in"),
+        Stop("/sign-in", "portal.sign_in", press("Sign in"), 422),
+        Stop("/new-link", "portal.new_link"),
+        Stop("/new-link", "portal.new_link", press("Mail me a new link"), 422),
+        Stop("/new-link", "portal.link_mailed", fill("E-mail address", "no@family.example", "Mail me a new link")),
+        Stop("/sign-in", "portal.password_reset", follow(reset)),
+        Stop("/sign-in", "portal.password_reset", follow(reset, press("Set my new password")), 422),
+        Stop("/sign-in", invited, follow(incomplete), 404),
+        Stop("/sign-in", invited, follow(older), 410),
+        Stop("/sign-in", invited, follow(newer)),
+        Stop("/sign-in", "portal.invitation", follow(newer, press("Set up my portal")), 422),
+        Stop("/sign-in", "portal.invitation", follow(newer, _five_wrong_birth_dates), 410),
+        Stop("/nowhere", "", status=404),
+    ]
+    return Walk(running.portal(demo.ELM, ""), demo.ELM, stops)
+
+
+def _five_wrong_birth_dates(page: Page) -> None:
+    while page.get_by_role("button", name="Set up my portal").count():
+        page.get_by_label("Birth date of the patient").fill("2001-01-01")
+        fill("Choose a password", "six calm yellow boats", "Set up my portal")(page)
+
+
+def at_the_front_door(running: Running, found: Found) -> Walk:
+    find = "Mail me the address"
+    stops = [
+        Stop("/", "front_door.find"),
+        Stop("/", "front_door.find", press(find), 422),
+        Stop("/", "front_door.asked", fill("E-mail address", "maria@family.example", find)),
+        Stop("/nowhere", "", status=404),
+    ]
+    return Walk(running.front_door(""), "", stops)
+
+
+WALKS: dict[str, Callable[[Running, Found], Walk]] = {
+    "ana": of_ana,
+    "ben": of_ben,
+    "maria": of_maria,
+    "maria at oak": of_maria_at_oak,
+    "staff door": at_the_staff_door,
+    "families' door": at_the_families_door,
+    "front door": at_the_front_door,
+}
