@@ -41,7 +41,8 @@ def test_the_page_takes_three_questions_however_many_children(app: Flask) -> Non
     said: list[str] = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
-        said.append(statement)
+        if "SAVEPOINT" not in statement:  # the tests' own
+            said.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
