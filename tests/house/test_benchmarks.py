@@ -1,0 +1,34 @@
+"""The benchmark that the README quotes still runs, and what makes its numbers flat is still there."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from benchmarks import inviting
+from clinic import demo
+from tenancy.database import db
+from tests.inside import inside
+
+
+@pytest.mark.bench
+def test_the_benchmark_of_inviting_runs_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    found = inviting.run(contacts=10_000, invited=2_000)
+    assert set(found) >= {"first page ms", "middle page ms", "nearly exhausted page ms", "inviting ÷ bare"}
+    with capsys.disabled():
+        print("\n" + "\n".join(f"  {name:<28} {value:10.2f}" for name, value in found.items()))
+
+
+def test_the_invite_list_reads_its_own_index_from_the_cursor_on(app: Flask) -> None:
+    """Lost if it fails: a clinic with 100,000 contacts waits for every page."""
+    with inside(app, demo.ELM):
+        db.session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(
+            db.session.scalars(
+                text(
+                    "EXPLAIN SELECT id FROM relationships WHERE is_invitable AND (list_key, id) > "
+                    "('m', '00000000-0000-4000-8000-000000000000') ORDER BY list_key, id LIMIT 50"
+                )
+            )
+        )
+    assert "ix_relationships_invitable" in plan and "Sort" not in plan, plan
+    assert "ROW(list_key, id) >" in plan
