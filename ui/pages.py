@@ -22,6 +22,7 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from jinja2 import pass_context
 from jinja2.runtime import Context
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound as NoSuchPage
 from werkzeug.wrappers import Response as AnyResponse
@@ -96,6 +97,7 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(static_url=static_url, accent_url=accent_url, language=language)
     app.jinja_env.filters.update(day=day, long_day=long_day, day_time=day_time, time_of_day=time_of_day, money=money)
+    app.jinja_env.filters["at_sign"] = at_sign
 
     rooms = Blueprint("ui", __name__, template_folder="templates")
     _on_every_host(app, rooms, "/static/accent/<colour>.css", accent_stylesheet)
@@ -204,6 +206,11 @@ def money(value: Any) -> str:
     """$1,234.50, of anything with `.minor` and `.currency`."""
     amount = Decimal(value.minor).scaleb(-get_currency_precision(value.currency.upper()))
     return format_currency(amount, value.currency.upper(), locale=get_locale())
+
+
+def at_sign(address: str | None) -> str:
+    """An e-mail address that breaks before its @, and not in the middle of a word, where a phone has no room for it."""
+    return Markup("<wbr>@").join((address or "").split("@"))
 
 
 # Errors and headers
