@@ -17,7 +17,7 @@ from clinic.contacts import Contact, ContactDetails, RelationshipKind
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
-from ui.forms import EmailField, PorticoForm, at_most, chosen, required
+from ui.forms import EmailField, PorticoForm, at_most, chosen, required, tidy
 
 KINDS = [SelectChoice("", _l("Choose …")), *(SelectChoice(each.value, word) for each, word in words.RELATIONSHIPS.items())]
 A_KIND = required(_l("Choose how this person stands by the patient."))
@@ -157,7 +157,7 @@ def relationship_removal(patient_id: UUID, relationship_id: UUID) -> AnyResponse
 def patient_unlinking(patient_id: UUID, access_id: UUID) -> AnyResponse:
     try:
         with transaction():
-            if portal_users.unlink(access_id).patient_id != patient_id:
+            if portal_users.unlink(access_id, tidy(request.form.get("reason", ""))).patient_id != patient_id:
                 raise NotFound("access to this patient")
         flash(_("Unlinked. This portal user no longer sees the patient."), "success")
     except Conflict as conflict:

@@ -14,6 +14,7 @@ from clinic.portal_users import PortalUserState
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound
+from ui.forms import tidy
 
 
 @admin.get("/portal-users")
@@ -91,7 +92,7 @@ def portal_user_reactivation(portal_user_id: UUID) -> AnyResponse:
 def portal_user_unlinking(portal_user_id: UUID, access_id: UUID) -> AnyResponse:
     try:
         with transaction():
-            if portal_users.unlink(access_id).portal_user_id != portal_user_id:
+            if portal_users.unlink(access_id, tidy(request.form.get("reason", ""))).portal_user_id != portal_user_id:
                 raise NotFound("access of this portal user")
         flash(_("Unlinked. This portal user no longer sees the patient."), "success")
     except Conflict as conflict:
