@@ -128,9 +128,8 @@ def _settings(owner_url: str, login_url: str) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
-def _standing_app(cluster: Cluster) -> Iterator[Flask]:
-    """One application a test process, on a database of its own."""
+def _on_a_copy(cluster: Cluster) -> Iterator[Flask]:
+    """An application on a database of its own, which goes with it."""
     settings = cluster.copy()
     app = create_app(settings)
     app.testing = True
@@ -138,6 +137,12 @@ def _standing_app(cluster: Cluster) -> Iterator[Flask]:
     with app.app_context():
         db.engine.dispose()
     cluster.drop(settings)
+
+
+@pytest.fixture(scope="session")
+def _standing_app(cluster: Cluster) -> Iterator[Flask]:
+    """One application a test process."""
+    yield from _on_a_copy(cluster)
 
 
 @pytest.fixture
@@ -159,13 +164,7 @@ def app(_standing_app: Flask) -> Iterator[Flask]:
 @pytest.fixture
 def committed_app(cluster: Cluster) -> Iterator[Flask]:
     """An application whose commits are real, on a database of its own."""
-    settings = cluster.copy()
-    app = create_app(settings)
-    app.testing = True
-    yield app
-    with app.app_context():
-        db.engine.dispose()
-    cluster.drop(settings)
+    yield from _on_a_copy(cluster)
 
 
 @pytest.fixture
