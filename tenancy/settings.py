@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,10 +20,12 @@ KNOWN = {
     "PORTICO_MAIL_PASSWORD",
     "PORTICO_MAIL_SENDER",
     "PORTICO_OPERATOR",
+    "PORTICO_TRUSTED_PROXY",
 }
 # Read by the tests and the two commands, never by the application.
 OF_THE_COMMANDS = {"PORTICO_EVERY_TIER", "PORTICO_DATA"}
 MAIL_SECURITY = ("none", "starttls", "tls")
+BY_SOCKET = "unix"  # the proxy reaches the application over its unix socket, where nobody else can
 
 
 class SettingsFault(Exception):
@@ -51,6 +54,7 @@ class Settings:
     mail_password: str | None
     mail_sender: str
     operator: str | None
+    trusted_proxy: str | None = None  # BY_SOCKET or an address; None where no proxy stands in front
 
     @property
     def authority(self) -> str:
@@ -125,6 +129,17 @@ def _port(reader: _Reader, name: str, default: str) -> int:
     return int(text)
 
 
+def _trusted_proxy(reader: _Reader) -> str | None:
+    text = reader.text("PORTICO_TRUSTED_PROXY", required=False)
+    if text in ("", BY_SOCKET):
+        return text or None
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        reader.faults.append("PORTICO_TRUSTED_PROXY must be unix, or the proxy's own address.")
+        return None
+
+
 def _postgresql(reader: _Reader, name: str, *, required: bool) -> str:
     url = reader.text(name, required=required)
     if url and not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
@@ -158,6 +173,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         mail_password=reader.text("PORTICO_MAIL_PASSWORD", required=False) or None,
         mail_sender=reader.text("PORTICO_MAIL_SENDER"),
         operator=reader.text("PORTICO_OPERATOR", required=False) or None,
+        trusted_proxy=_trusted_proxy(reader),
     )
     reader.unknown()
     if reader.faults:
