@@ -17,7 +17,8 @@ from clinic.contacts import Contact, ContactDetails, RelationshipKind
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
-from ui.forms import EmailField, PorticoForm, at_most, chosen, required, tidy
+from tenancy.languages import Language
+from ui.forms import EmailField, LanguageField, PorticoForm, at_most, chosen, required, tidy
 
 KINDS = [SelectChoice("", _l("Choose …")), *(SelectChoice(each.value, word) for each, word in words.RELATIONSHIPS.items())]
 A_KIND = required(_l("Choose how this person stands by the patient."))
@@ -28,6 +29,7 @@ class ContactForm(PorticoForm):
     kind = SelectField(_l("Relationship to the patient"), [A_KIND], choices=KINDS)
     email = EmailField(_l("E-mail"), [Optional()])
     phone = StringField(_l("Phone"), [at_most(40)], render_kw={"type": "tel", "autocomplete": "off"})
+    language = LanguageField(_l("Language of letters and of the portal"))
     do_not_invite = BooleanField(_l("Do not invite to the portal"))
 
     def details(self) -> ContactDetails:
@@ -36,6 +38,7 @@ class ContactForm(PorticoForm):
             email=self.email.data or "",
             phone=self.phone.data or "",
             do_not_invite=self.do_not_invite.data,
+            language=Language(self.language.data),
         )
 
 

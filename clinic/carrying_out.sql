@@ -12,14 +12,14 @@ WITH chunk AS (
 ),
 looked_up AS MATERIALIZED (
     SELECT chunk.position, chunk.email_norm AS confirmed_address, relationship.id AS relationship_id, relationship.kind,
-           contact.id AS contact_id, contact.name, contact.email, contact.email_norm, contact.do_not_invite,
+           contact.id AS contact_id, contact.name, contact.email, contact.email_norm, contact.language, contact.do_not_invite,
            patient.id AS patient_id, patient.status
     FROM chunk
     LEFT JOIN LATERAL (
         SELECT id, contact_id, patient_id, kind FROM relationships
         WHERE clinic_id = app.clinic_id() AND id = chunk.relationship_id LIMIT 1) relationship ON true
     LEFT JOIN LATERAL (
-        SELECT id, name, email, email_norm, do_not_invite FROM contacts
+        SELECT id, name, email, email_norm, language, do_not_invite FROM contacts
         WHERE clinic_id = app.clinic_id() AND id = relationship.contact_id LIMIT 1) contact ON true
     LEFT JOIN LATERAL (
         SELECT id, status FROM patients
@@ -27,6 +27,7 @@ looked_up AS MATERIALIZED (
 ),
 judged AS MATERIALIZED (
     SELECT found.position, found.contact_id, found.name, found.email, found.email_norm, found.patient_id, found.kind,
+           coalesce(holder.language, found.language) AS language,
            holder.id AS holder_id, holder.accepted_at,
            CASE
                WHEN found.relationship_id IS NULL THEN 'gone'
@@ -45,16 +46,16 @@ judged AS MATERIALIZED (
           AND ended_at IS NULL LIMIT 1) access ON true
 ),
 made AS (
-    INSERT INTO portal_users (clinic_id, email, email_norm, name, invited_at)
-    SELECT DISTINCT ON (email_norm) app.clinic_id(), email, email_norm, name, %(now)s
+    INSERT INTO portal_users (clinic_id, email, email_norm, name, language, invited_at)
+    SELECT DISTINCT ON (email_norm) app.clinic_id(), email, email_norm, name, language, %(now)s
     FROM judged WHERE refusal IS NULL AND holder_id IS NULL
     ORDER BY email_norm, position
     ON CONFLICT (clinic_id, email_norm) DO NOTHING
-    RETURNING id, email_norm
+    RETURNING id, email_norm, language
 ),
 invited AS MATERIALIZED (
     SELECT judged.position, judged.contact_id, judged.patient_id, judged.kind, judged.email_norm,
-           judged.accepted_at, coalesce(judged.holder_id, made.id) AS holder_id, made.id IS NOT NULL AS is_new
+           coalesce(made.language, judged.language) AS language, judged.accepted_at, coalesce(judged.holder_id, made.id) AS holder_id, made.id IS NOT NULL AS is_new
     FROM judged LEFT JOIN made ON made.email_norm = judged.email_norm
     WHERE judged.refusal IS NULL AND coalesce(judged.holder_id, made.id) IS NOT NULL
 ),
@@ -68,9 +69,9 @@ given AS (
     RETURNING portal_user_id, patient_id, contact_id
 ),
 written AS MATERIALIZED (
-    SELECT holder_id, email_norm, is_new, accepted_at IS NOT NULL AS is_active,
+    SELECT holder_id, email_norm, language, is_new, accepted_at IS NOT NULL AS is_active,
            gen_random_uuid() AS link_id, gen_random_uuid() AS letter_id
-    FROM (SELECT DISTINCT holder_id, email_norm, accepted_at, is_new
+    FROM (SELECT DISTINCT holder_id, email_norm, language, accepted_at, is_new
           FROM invited JOIN given ON given.portal_user_id = invited.holder_id
               AND given.patient_id = invited.patient_id) people
 ),
@@ -92,10 +93,10 @@ linked AS (
       AND (SELECT count(*) FROM superseded) >= 0
 ),
 posted AS (
-    INSERT INTO letters (clinic_id, id, kind, to_address, ids, state, posted_at, next_try_at, tries)
+    INSERT INTO letters (clinic_id, id, kind, to_address, language, ids, state, posted_at, next_try_at, tries)
     SELECT app.clinic_id(), letter_id,
            CASE WHEN is_active THEN 'access_added' ELSE 'portal_invitation' END,
-           email_norm,
+           email_norm, language,
            CASE WHEN is_active THEN '{}'::jsonb ELSE jsonb_build_object('link_id', link_id) END,
            'waiting', %(now)s, %(now)s, 0
     FROM written

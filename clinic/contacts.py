@@ -20,6 +20,7 @@ from clinic import addresses, audit, names, patients, word_search
 from tenancy import clock
 from tenancy.database import Base, ClinicOwned, Folded, db, one_of, same_clinic, text_up_to
 from tenancy.errors import Conflict, NotFound, Refused
+from tenancy.languages import Language
 
 
 class RelationshipKind(StrEnum):
@@ -36,6 +37,7 @@ class Contact(ClinicOwned, Base):
     __tablename__ = "contacts"
     __table_args__ = (
         text_up_to("name", names.LONGEST),
+        one_of("language", Language),
         Index("ix_contacts_search_text", "clinic_id", "search_text", "id"),
         Index("ix_contacts_email_norm", "clinic_id", "email_norm"),
     )
@@ -44,6 +46,7 @@ class Contact(ClinicOwned, Base):
     email_norm: Mapped[str | None]
     phone: Mapped[str | None]
     do_not_invite: Mapped[bool] = mapped_column(default=False)
+    language: Mapped[str] = mapped_column(default=Language.ENGLISH)  # of letters, until they choose on the portal
     search_text: Mapped[str] = mapped_column(Folded)
     created_at: Mapped[datetime]
 
@@ -75,6 +78,7 @@ class ContactDetails:
     email: str = ""
     phone: str = ""
     do_not_invite: bool = False
+    language: Language = Language.ENGLISH
 
 
 @dataclass(frozen=True)
@@ -252,5 +256,5 @@ def _write(contact: Contact, details: ContactDetails) -> None:
         raise Refused(_l("A phone number can have at most 40 characters."), field="phone")
     contact.name, contact.email, contact.phone = name, email, phone or None
     contact.email_norm = addresses.normalised(email) if email else None
-    contact.do_not_invite = details.do_not_invite
+    contact.do_not_invite, contact.language = details.do_not_invite, details.language
     contact.search_text = " ".join(filter(None, (names.folded(name), contact.email_norm)))

@@ -13,6 +13,7 @@ from mail import delivery, rendering
 from mail.delivery import Envelope, PermanentFault
 from tenancy import clinics, jobs, keys
 from tenancy.database import transaction
+from tenancy.languages import Language
 from tenancy.settings import Settings
 from tenancy.sites import portal_url
 from tenancy.tenant import Role
@@ -21,20 +22,20 @@ FIND = "clinic.find_my_portal"
 PURPOSE = "front-door"
 
 
-def ask(email: str) -> None:
-    """Enqueue the search. Raises Refused for what is no address. The answer goes by mail only."""
+def ask(email: str, language: Language) -> None:
+    """Enqueue the search; `language` is what the letter will be written in. Raises Refused for what is no address. The answer goes by mail only."""
     address = addresses.check_email(email)
     sealed = keys.seal_for_platform(address.encode(), purpose=PURPOSE)
-    jobs.enqueue_outside_clinics(FIND, sealed=base64.b64encode(sealed).decode())
+    jobs.enqueue_outside_clinics(FIND, sealed=base64.b64encode(sealed).decode(), language=language)
 
 
 @jobs.outside_clinics(FIND, retry=jobs.PATIENT)
-def find(sealed: str) -> None:
+def find(sealed: str, language: str = Language.ENGLISH) -> None:
     """Walk the directory, then send the letter. Retried as a whole under the same Message-ID."""
     settings: Settings = current_app.config["PORTICO"]
     address = keys.unseal_for_platform(base64.b64decode(sealed), purpose=PURPOSE).decode()
     portals = portals_of(address)
-    page = rendering.page("find_my_portal", {"portals": portals, "clinic": None})
+    page = rendering.page("find_my_portal", {"portals": portals, "clinic": None}, language=language)
     message_id = f"<{keys.digest(settings.master_key, sealed.encode()).hex()[:32]}@{settings.base}>"
     with delivery.connection() as server:
         try:

@@ -20,6 +20,7 @@ from mail import letters, outbox
 from tenancy import clinics, clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound
+from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 
 RESEND_AFTER = timedelta(minutes=5)
@@ -31,6 +32,7 @@ class Invitation:
 
     state: LinkState
     email: str
+    language: str
     asks_birth_date: bool
     misses_left: int
 
@@ -50,13 +52,14 @@ def look(secret: str) -> Invitation:
     return Invitation(
         state=_state(link, user),
         email=user.email,
+        language=user.language,
         asks_birth_date=portal_settings.get().asks_birth_date,
         misses_left=mailed_links.MOST_MISSES - link.misses,
     )
 
 
-def accept(secret: str, *, birth_on: date | None, password: str) -> Acceptance:
-    """Use the link: one of twenty at once wins. Raises NotFound; Refused for a password against the rules.
+def accept(secret: str, *, birth_on: date | None, password: str, language: Language) -> Acceptance:
+    """Use the link: one of twenty at once wins. `language` is the one it was read in. Raises NotFound; Refused for a password against the rules.
 
     A wrong birth date is counted, so it is an answer and not an error: the count must be committed.
     """
@@ -70,6 +73,7 @@ def accept(secret: str, *, birth_on: date | None, password: str) -> Acceptance:
     mailed_links.use(link)
     credentials.choose(user.holder, password)
     user.accepted_at = user.last_sign_in_at = clock.now()
+    user.language = language
     with actors.acting(user.holder.actor):
         audit.record("invitation.accepted", subject_id=user.id)
         token = sessions.start(user.holder)
@@ -114,7 +118,7 @@ def send_again(user: PortalUser) -> None:
 def send(user: PortalUser, *, misses: int = 0) -> None:
     """Issue a link, end the earlier ones, and post its letter."""
     link = mailed_links.issue(Purpose.INVITATION, user.holder, user.email_norm, misses=misses)
-    link.letter_id = outbox.post(letters.PortalInvitation(to=user.email, link_id=link.id))
+    link.letter_id = outbox.post(letters.PortalInvitation(to=user.addressee, link_id=link.id))
 
 
 def _link_and_user(secret: str, *, lock: bool) -> tuple[MailedLink, PortalUser]:
@@ -152,7 +156,7 @@ def _missed(link: MailedLink, user: PortalUser) -> Acceptance:
     if mailed_links.miss(link):
         audit.record("invitation.locked", subject_id=user.id)
         for admin in staff.admins():
-            outbox.post(letters.InvitationLocked(to=admin.email, portal_user_id=user.id))
+            outbox.post(letters.InvitationLocked(to=admin.addressee, portal_user_id=user.id))
         return Acceptance(LinkState.LOCKED)
     audit.record("invitation.missed", subject_id=user.id, misses=link.misses)
     return Acceptance(LinkState.GOOD, misses_left=mailed_links.MOST_MISSES - link.misses)

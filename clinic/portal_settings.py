@@ -96,7 +96,7 @@ def ask_to_confirm_reply_to() -> None:
     if not head.reply_to or head.confirmed_at:
         raise NotFound("reply-to to confirm")
     link = mailed_links.issue(Purpose.REPLY_TO, Holder(), addresses.normalised(head.reply_to))
-    link.letter_id = outbox.post(letters.ReplyToConfirmation(to=head.reply_to, link_id=link.id))
+    link.letter_id = outbox.post(letters.ReplyToConfirmation(to=letters.Addressee(head.reply_to), link_id=link.id))
 
 
 def look_at_confirmation(secret: str) -> mailed_links.LinkState:

@@ -53,13 +53,13 @@ def ask_for_reset(email: str, *, of_staff: bool) -> None:
 
 def mail_reset(user: PortalUser) -> None:
     link = mailed_links.issue(Purpose.PASSWORD_RESET, user.holder, user.email_norm)
-    link.letter_id = outbox.post(letters.PasswordReset(to=user.email, link_id=link.id))
+    link.letter_id = outbox.post(letters.PasswordReset(to=user.addressee, link_id=link.id))
     audit.record("password_reset.mailed", subject_id=user.id)
 
 
 def mail_staff_reset(member: StaffMember) -> None:
     link = mailed_links.issue(Purpose.STAFF_PASSWORD_RESET, member.holder, member.email_norm)
-    link.letter_id = outbox.post(letters.StaffPasswordReset(to=member.email, link_id=link.id))
+    link.letter_id = outbox.post(letters.StaffPasswordReset(to=member.addressee, link_id=link.id))
     audit.record("password_reset.mailed", subject_id=member.id)
 
 
@@ -132,7 +132,7 @@ def _set_password(person: PortalUser | StaffMember, password: str) -> None:
     mailed_links.withdraw_all_of(person.holder)
     audit.record("password.changed", subject_id=person.id)
     changed = letters.StaffPasswordChanged if isinstance(person, StaffMember) else letters.PasswordChanged
-    outbox.post(changed(to=person.email))
+    outbox.post(changed(to=person.addressee))
 
 
 def _link_and_person(purpose: Purpose, secret: str, *, lock: bool) -> tuple[MailedLink, PortalUser | StaffMember]:

@@ -58,6 +58,10 @@ class StaffMember(ClinicOwned, Base):
     last_sign_in_at: Mapped[datetime | None]
 
     @property
+    def addressee(self) -> letters.Addressee:
+        return letters.Addressee(self.email)
+
+    @property
     def holder(self) -> Holder:
         return Holder(staff_member_id=self.id)
 
@@ -137,6 +141,6 @@ def invite(*, email: str, role: StaffRole, name: str = "") -> StaffMember:
         db.session.add(member)
         db.session.flush()
     link = mailed_links.issue(Purpose.STAFF_INVITATION, member.holder, member.email_norm)
-    link.letter_id = outbox.post(letters.StaffInvitation(to=member.email, link_id=link.id))
+    link.letter_id = outbox.post(letters.StaffInvitation(to=member.addressee, link_id=link.id))
     audit.record("staff_member.invited", subject_id=member.id, role=role)
     return member

@@ -1,6 +1,6 @@
 """Every letter we can ever send, one frozen dataclass each.
 
-A letter carries ids only. What it says is written when it is sent, from the clinic's present name and address, so no
+A letter carries ids only, beside its addressee. What it says is written when it is sent, from the clinic's present name and address, so no
 text of a letter ever lies in the database, and nothing about a patient can get into one.
 """
 
@@ -8,13 +8,22 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 from uuid import UUID
 
+from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """Where a letter goes, and in which language it is written."""
+
+    address: str
+    language: str = Language.ENGLISH
 
 
 @dataclass(frozen=True)
 class Letter:
     kind: ClassVar[str]
-    to: str
+    to: Addressee
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def ids_in(letter: Letter) -> dict[str, str]:
     return {name: str(value) for name, value in asdict(letter).items() if name != "to"}
 
 
-def restored(kind: str, to: str, ids: dict[str, Any]) -> Letter:
+def restored(kind: str, to: Addressee, ids: dict[str, Any]) -> Letter:
     """The letter that `ids_in` was taken from."""
     made = KINDS[kind]
     return made(to=to, **{field.name: UUID(ids[field.name]) for field in fields(made) if field.name != "to"})

@@ -13,9 +13,10 @@ from sqlalchemy import Index, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mail.letters import KINDS, Letter, ids_in, restored
+from mail.letters import KINDS, Addressee, Letter, ids_in, restored
 from tenancy import clock, jobs
 from tenancy.database import Base, ClinicOwned, db, one_of
+from tenancy.languages import Language
 
 DELIVER = "mail.deliver"
 BATCH = 50
@@ -33,10 +34,12 @@ class OutgoingLetter(ClinicOwned, Base):
     __tablename__ = "letters"
     __table_args__ = (
         one_of("state", LetterState),
+        one_of("language", Language),
         Index("ix_letters_waiting", "clinic_id", "next_try_at", postgresql_where="state = 'waiting'"),
     )
     kind: Mapped[str]
     to_address: Mapped[str]
+    language: Mapped[str]
     ids: Mapped[dict[str, Any]] = mapped_column(JSONB)
     state: Mapped[str] = mapped_column(default=LetterState.WAITING)
     posted_at: Mapped[datetime]
@@ -47,7 +50,7 @@ class OutgoingLetter(ClinicOwned, Base):
 
     @property
     def letter(self) -> Letter:
-        return restored(self.kind, self.to_address, self.ids)
+        return restored(self.kind, Addressee(self.to_address, self.language), self.ids)
 
 
 def post(letter: Letter) -> UUID:
@@ -55,7 +58,12 @@ def post(letter: Letter) -> UUID:
     assert letter.kind in KINDS
     now = clock.now()
     row = OutgoingLetter(
-        kind=letter.kind, to_address=letter.to, ids=ids_in(letter), posted_at=now, next_try_at=now
+        kind=letter.kind,
+        to_address=letter.to.address,
+        language=letter.to.language,
+        ids=ids_in(letter),
+        posted_at=now,
+        next_try_at=now,
     )
     db.session.add(row)
     db.session.flush()

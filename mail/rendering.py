@@ -11,6 +11,7 @@ from mail.letterhead import Letterhead
 from mail.letters import Letter, LinkLetter
 from tenancy import keys, link_tokens
 from tenancy.clinics import ClinicEntry
+from tenancy.languages import Language
 from tenancy.settings import Settings
 from tenancy.sites import admin_url, portal_url
 
@@ -27,8 +28,8 @@ class Page:
     reply_to: str | None
 
 
-def written(letter: Letter, clinic: ClinicEntry, letterhead: Letterhead, signing_key: bytes, locale: str = "en") -> Page:
-    """Write a letter of the open clinic. `signing_key` is the clinic's key for mailed links."""
+def written(letter: Letter, clinic: ClinicEntry, letterhead: Letterhead, signing_key: bytes) -> Page:
+    """Write a letter of the open clinic in its addressee's language. `signing_key` is the clinic's key for mailed links."""
     settings: Settings = current_app.config["PORTICO"]
     values: dict[str, Any] = {
         "letter": letter,
@@ -39,16 +40,16 @@ def written(letter: Letter, clinic: ClinicEntry, letterhead: Letterhead, signing
     if isinstance(letter, LinkLetter):
         secret = link_tokens.token(signing_key, letter.purpose, letter.link_id)
         values["link"] = link_tokens.address(settings, clinic.slug, letter.purpose, secret)
-    return page(letter.kind, values, reply_to=letterhead.reply_to_in_use, locale=locale)
+    return page(letter.kind, values, reply_to=letterhead.reply_to_in_use, language=letter.to.language)
 
 
-def page(kind: str, values: dict[str, Any], *, reply_to: str | None = None, locale: str = "en") -> Page:
+def page(kind: str, values: dict[str, Any], *, reply_to: str | None = None, language: str = Language.ENGLISH) -> Page:
     """Render one kind's three templates."""
-    with force_locale(locale):
+    with force_locale(language):
         return Page(
             subject=header(render_template(f"mail/{kind}/subject.txt", **values)),
             text=render_template(f"mail/{kind}/body.txt", **values).strip() + "\n",
-            html=render_template(f"mail/{kind}/body.html", lang=locale, **values),
+            html=render_template(f"mail/{kind}/body.html", lang=language, **values),
             reply_to=reply_to,
         )
 

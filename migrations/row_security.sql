@@ -194,7 +194,7 @@ CREATE POLICY door ON portal_access FOR SELECT TO portico_door USING (clinic_id 
 CREATE POLICY door ON patients FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON audit_entries FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id());
 
-GRANT SELECT, UPDATE (accepted_at, last_sign_in_at) ON portal_users TO portico_door;
+GRANT SELECT, UPDATE (accepted_at, last_sign_in_at, language) ON portal_users TO portico_door;
 GRANT SELECT, UPDATE (name, accepted_at, last_sign_in_at) ON staff_members TO portico_door;
 GRANT SELECT, INSERT, DELETE ON passwords TO portico_door;
 GRANT SELECT, INSERT, UPDATE (last_seen_at, ended_at, ended_reason) ON sessions TO portico_door;
@@ -315,7 +315,7 @@ GRANT SELECT ON
 GRANT SELECT, INSERT, UPDATE (family_read_at) ON conversations TO portico_portal;
 GRANT SELECT, INSERT ON messages, message_attachments TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (state, ended_at) ON appointment_requests TO portico_portal;
-GRANT SELECT, UPDATE (name, phone) ON portal_users TO portico_portal;
+GRANT SELECT, UPDATE (name, phone, language) ON portal_users TO portico_portal;
 GRANT SELECT, INSERT, DELETE ON passwords TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (ended_at, ended_reason) ON sessions TO portico_portal;
 GRANT SELECT (clinic_id, id, portal_user_id, staff_member_id, purpose, ended_at), UPDATE (ended_at, ending) ON mailed_links TO portico_portal;

@@ -7,6 +7,7 @@ from flask_babel import lazy_gettext as _l
 
 from clinic import front_door
 from tenancy.errors import Refused
+from ui import languages
 from ui.doors import open_page
 from ui.forms import EmailField, PorticoForm, required
 
@@ -20,7 +21,7 @@ def show() -> Any:
     form = FindForm()
     if form.validate_on_submit():
         try:
-            front_door.ask(form.email.data)
+            front_door.ask(form.email.data, languages.current())
             return redirect(url_for("front_door.asked"), 303)
         except Refused as refusal:
             form.refuse(refusal)

@@ -17,6 +17,7 @@ from tenancy.database import transaction
 from tenancy.errors import NotFound
 from tenancy.middleware import CLINIC
 from tenancy.tenant import Role
+from ui import languages
 from ui.doors import is_open
 
 
@@ -27,6 +28,7 @@ class Person(UserMixin):
     id: UUID
     name: str
     email: str
+    language: str
     session_id: UUID
     token: str
 
@@ -58,13 +60,17 @@ def load(token: str) -> Person | None:
         return None
     tenant.become(Role.PORTAL, user.id)
     actors.become(live.holder.actor)
-    return Person(user.id, user.name, user.email, live.id, token)
+    languages.speak(user.language)
+    return Person(user.id, user.name, user.email, user.language, live.id, token)
 
 
 def begin_session(token: str) -> None:
     """From now on this browser belongs to the holder of `token`, and to nobody before."""
     session.clear()
-    flask_login.login_user(load(token))
+    holder = load(token)
+    if holder:
+        flask_login.login_user(holder)
+        languages.choose(holder.language)
 
 
 def record_refusal(answer: Response) -> Response:
@@ -84,7 +90,7 @@ def close_by_default() -> Response | None:
     if flask_login.current_user.is_authenticated:
         return None
     if session.pop("_user_id", None):
-        session.clear()
+        languages.begin_anew()
         flash(_("You were signed out after a while without activity. Please sign in again."), "info")
     goes_on = request.method in ("GET", "HEAD") and request.path != "/"
     return redirect(url_for("portal.sign_in", next=request.full_path.rstrip("?") if goes_on else None), 303)

@@ -16,6 +16,7 @@ from portal_app.mailed_links import NewPasswordForm
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
+from ui import languages
 from ui.doors import open_page
 from ui.forms import DateField, PasswordField, chosen, required
 
@@ -31,6 +32,7 @@ def show() -> Any:
         invitation = _invitation()
     except NotFound:
         return mailed_links.incomplete(Purpose.INVITATION)
+    languages.suggest(invitation.language)
     return _page(invitation, _form(invitation))
 
 
@@ -38,6 +40,7 @@ def show() -> Any:
 def accept() -> Any:
     try:
         invitation = _invitation()
+        languages.suggest(invitation.language)
         form = _form(invitation)
         if invitation.state != LinkState.GOOD or not form.validate_on_submit():
             return _page(invitation, form)
@@ -46,6 +49,7 @@ def accept() -> Any:
                 mailed_links.secret_of(Purpose.INVITATION),
                 birth_on=form.birth_on.data if form.birth_on else None,
                 password=form.password.data,
+                language=languages.current(),
             )
     except NotFound:
         return mailed_links.incomplete(Purpose.INVITATION)

@@ -16,6 +16,7 @@ from portal_app.sign_in import NewLinkForm
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
+from ui import languages
 from ui.doors import open_page
 from ui.forms import PasswordField, PorticoForm, required
 
@@ -75,6 +76,6 @@ def incomplete(purpose: Purpose) -> tuple[str, int]:
 
 
 def _password_set() -> Response:
-    session.clear()
+    languages.begin_anew()
     flash(_("Your new password is set. Sign in with it now."), "success")
     return redirect(url_for("portal.sign_in"), 303)

@@ -12,12 +12,15 @@ from portal_app import guards, wayfinding
 from portal_app.patients import RELATIONSHIPS
 from tenancy.database import transaction
 from tenancy.errors import Refused
-from ui.forms import PasswordField, PorticoForm, at_most, required
+from tenancy.languages import Language
+from ui import languages
+from ui.forms import LanguageField, PasswordField, PorticoForm, at_most, required
 
 
 class ProfileForm(PorticoForm):
     name = wtforms.StringField(_l("Name"), [required(_l("Enter your name.")), at_most(names.LONGEST)])
     phone = wtforms.TelField(_l("Phone"), [at_most(40)])
+    language = LanguageField(_l("Language"))
 
 
 class PasswordForm(PorticoForm):
@@ -30,7 +33,10 @@ def show() -> Any:
     if form.validate_on_submit():
         try:
             with transaction():
-                portal_users.rename_self(guards.person().id, form.name.data, form.phone.data or "")
+                portal_users.change_self(
+                    guards.person().id, form.name.data, form.phone.data or "", Language(form.language.data)
+                )
+            languages.choose(form.language.data)
             flash(_("Your profile is saved."), "success")
             return redirect(url_for("portal.profile"), 303)
         except Refused as refusal:
@@ -39,7 +45,7 @@ def show() -> Any:
         user = portal_users.get(guards.person().id)
         seen = portal_home.patients()
     if not form.is_submitted():
-        form = ProfileForm(formdata=None, name=user.name, phone=user.phone)
+        form = ProfileForm(formdata=None, name=user.name, phone=user.phone, language=user.language)
     wayfinding.may_see(seen)
     page = render_template("portal/profile/profile.html", form=form, seen=seen, relationships=RELATIONSHIPS)
     return page, 422 if form.errors else 200

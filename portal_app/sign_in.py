@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import flash, redirect, render_template, request, session, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
@@ -11,6 +11,7 @@ from clinic import sign_in
 from portal_app import guards
 from tenancy.database import transaction
 from tenancy.errors import Refused
+from ui import languages
 from ui.doors import open_page, safe_next
 from ui.forms import EmailField, PasswordField, PorticoForm, required
 
@@ -40,7 +41,7 @@ def enter() -> Any:
 def leave() -> Response:
     with transaction():
         sign_in.sign_out(guards.person().session_id)
-    session.clear()
+    languages.begin_anew()
     flash(_("You are signed out."), "success")
     answer = redirect(url_for("portal.sign_in"), 303)
     answer.headers["Clear-Site-Data"] = '"cache"'

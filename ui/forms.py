@@ -15,6 +15,7 @@ from flask_wtf import FlaskForm
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 
 from tenancy.errors import PorticoError
+from tenancy.languages import NAMES
 
 LONGEST_PASSWORD = 1024
 
@@ -107,6 +108,14 @@ class PasswordField(wtforms.PasswordField):
     def pre_validate(self, form: wtforms.Form) -> None:
         if self.data and len(self.data) > LONGEST_PASSWORD:
             raise ValidationError(_l("Use a shorter password."))
+
+
+class LanguageField(wtforms.SelectField):
+    """One of the languages, each in its own words."""
+
+    def __init__(self, label: Any = None, validators: Any = None, **kwargs: Any) -> None:
+        choices = [wtforms.SelectChoice(each.value, name) for each, name in NAMES.items()]
+        super().__init__(label, validators, choices=choices, **kwargs)
 
 
 class DateField(wtforms.DateField):

@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_time, get_datetime_format
 from babel.numbers import format_currency, get_currency_precision
-from flask import Blueprint, Flask, Response, current_app, has_request_context, request
-from flask_babel import Babel, get_locale
+from flask import Blueprint, Flask, Response, current_app, request
+from flask_babel import get_locale
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from jinja2 import pass_context
@@ -30,11 +30,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from tenancy.errors import Conflict, NotAllowed, NotFound, PorticoError, Refused
 from tenancy.middleware import CLINIC, SITE
 from tenancy.sites import Admin, front_door_url
-from ui import accent
+from ui import accent, languages
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-LANGUAGES = ("en",)
 A_YEAR, A_DAY = 31_536_000, 86_400
 CACHEABLE = {"ui.static_file", "ui.accent_stylesheet"}
 
@@ -93,28 +92,31 @@ def install(app: Flask) -> None:
     # A form's token lives as long as its session, so that a page left open can still be sent.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     csrf.init_app(app)
-    Babel(app, default_translation_directories=str(HERE / "translations"), locale_selector=_language_asked_for)
+    languages.install(app, str(HERE / "translations"))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.globals.update(static_url=static_url, accent_url=accent_url, language=language)
+    app.jinja_env.globals.update(static_url=static_url, accent_url=accent_url)
     app.jinja_env.filters.update(day=day, long_day=long_day, day_time=day_time, time_of_day=time_of_day, money=money)
     app.jinja_env.filters["at_sign"] = at_sign
 
     rooms = Blueprint("ui", __name__, template_folder="templates")
     _on_every_host(app, rooms, "/static/accent/<colour>.css", accent_stylesheet)
     _on_every_host(app, rooms, "/static/<version>/<path:filename>", static_file)
+    _on_every_host(app, rooms, languages.PATH, languages.change, ("POST",))
     app.register_blueprint(rooms)
     app.register_error_handler(PorticoError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.after_request(_with_headers)
 
 
-def _on_every_host(app: Flask, rooms: Blueprint, rule: str, view: Callable[..., AnyResponse]) -> None:
+def _on_every_host(
+    app: Flask, rooms: Blueprint, rule: str, view: Callable[..., AnyResponse], methods: tuple[str, ...] = ("GET",)
+) -> None:
     if app.url_map.host_matching:
-        rooms.add_url_rule(rule, view_func=view, host="<any_host>")
+        rooms.add_url_rule(rule, view_func=view, methods=methods, host="<any_host>")
     else:
-        rooms.add_url_rule(rule, view_func=view)
+        rooms.add_url_rule(rule, view_func=view, methods=methods)
         if app.subdomain_matching:
-            rooms.add_url_rule(rule, view_func=view, subdomain="<any_host>")
+            rooms.add_url_rule(rule, view_func=view, methods=methods, subdomain="<any_host>")
 
 
 # Static files
@@ -153,16 +155,7 @@ def accent_stylesheet(colour: str, any_host: str = "") -> AnyResponse:
     return answer
 
 
-# Language, days and money
-
-
-def _language_asked_for() -> str | None:
-    # Refusals are also read on the command line, where nobody's browser says what it reads.
-    return request.accept_languages.best_match(LANGUAGES) if has_request_context() else None
-
-
-def language() -> str:
-    return str(get_locale() or LANGUAGES[0]).replace("_", "-")
+# Days and money
 
 
 def _local(context: Context, instant: datetime) -> datetime:

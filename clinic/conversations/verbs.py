@@ -219,7 +219,7 @@ def _has_unread_by_family(conversation: Conversation) -> bool:
 
 
 def _post_letter(portal_user_id: UUID) -> None:
-    outbox.post(letters.MessageWaiting(to=portal_users.get(portal_user_id).email))
+    outbox.post(letters.MessageWaiting(to=portal_users.get(portal_user_id).addressee))
 
 
 def _locked(conversation_id: UUID) -> Conversation:

@@ -20,7 +20,7 @@ from clinic.portal_users.questions import (
     search,
     sees_records,
 )
-from clinic.portal_users.verbs import deactivate, reactivate, rename_self, unlink
+from clinic.portal_users.verbs import change_self, deactivate, reactivate, unlink
 
 __all__ = [
     "IS_LIVE",
@@ -32,13 +32,13 @@ __all__ = [
     "SignedInPortalUser",
     "access_of",
     "access_to",
+    "change_self",
     "count_unaccepted",
     "deactivate",
     "find_by_email",
     "find_signed_in",
     "get",
     "reactivate",
-    "rename_self",
     "row_of",
     "search",
     "sees_records",

@@ -16,7 +16,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from clinic import names
 from clinic.actors import Holder
 from clinic.contacts import RelationshipKind
+from mail.letters import Addressee
 from tenancy.database import Base, ClinicOwned, one_of, same_clinic, text_up_to
+from tenancy.languages import Language
 
 
 class PortalUserState(StrEnum):
@@ -32,6 +34,7 @@ class PortalUser(ClinicOwned, Base):
     __tablename__ = "portal_users"
     __table_args__ = (
         text_up_to("name", names.LONGEST),
+        one_of("language", Language),
         Index("uq_portal_users_email_norm", "clinic_id", "email_norm", unique=True),
         Index("ix_portal_users_name", "clinic_id", "name", "id"),
     )
@@ -39,10 +42,15 @@ class PortalUser(ClinicOwned, Base):
     email_norm: Mapped[str]
     name: Mapped[str]
     phone: Mapped[str | None]
+    language: Mapped[str] = mapped_column(default=Language.ENGLISH)
     invited_at: Mapped[datetime]
     accepted_at: Mapped[datetime | None]
     deactivated_at: Mapped[datetime | None]
     last_sign_in_at: Mapped[datetime | None]
+
+    @property
+    def addressee(self) -> Addressee:
+        return Addressee(self.email, self.language)
 
     @property
     def holder(self) -> Holder:

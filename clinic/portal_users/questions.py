@@ -36,6 +36,7 @@ class SignedInPortalUser:
     id: UUID
     name: str
     email: str
+    language: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class AccessRow:
     starts_at: datetime
 
 
-_SIGNED_IN = select(PortalUser.id, PortalUser.name, PortalUser.email).where(
+_SIGNED_IN = select(PortalUser.id, PortalUser.name, PortalUser.email, PortalUser.language).where(
     PortalUser.id == bindparam("id"), PortalUser.accepted_at.is_not(None), PortalUser.deactivated_at.is_(None)
 )
 _link = (

@@ -13,6 +13,7 @@ from clinic.portal_users.questions import access_of, get
 from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
+from tenancy.languages import Language
 
 
 def unlink(access_id: UUID, reason: str = "") -> PortalAccess:
@@ -54,11 +55,12 @@ def reactivate(portal_user_id: UUID) -> None:
     audit.record("portal_user.reactivated", subject_id=user.id)
 
 
-def rename_self(portal_user_id: UUID, name: str, phone: str) -> None:
+def change_self(portal_user_id: UUID, name: str, phone: str, language: Language) -> None:
     """What a portal user may change on their own profile. Raises Refused."""
     user = get(portal_user_id, lock=True)
     user.name = names.check_name(name)
     if len(phone.strip()) > 40:
         raise Refused(_l("A phone number can have at most 40 characters."), field="phone")
     user.phone = phone.strip() or None
+    user.language = language
     audit.record("portal_user.changed", subject_id=user.id)

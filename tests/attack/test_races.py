@@ -21,6 +21,7 @@ from tenancy import clock, provisioning
 from tenancy.clinics import ClinicAddress
 from tenancy.database import db
 from tenancy.errors import PorticoError
+from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests.inside import inside, secret, user
@@ -84,7 +85,7 @@ def test_deactivating_somebody_who_is_just_accepting_lets_nobody_stay(committed_
 
     def accept() -> None:
         with inside(committed_app, demo.ELM, Role.DOOR):
-            invitations.accept(mailed, birth_on=born, password=NEW)
+            invitations.accept(mailed, birth_on=born, password=NEW, language=Language.ENGLISH)
 
     def deactivate() -> None:
         with inside(committed_app, demo.ELM):

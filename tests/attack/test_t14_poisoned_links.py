@@ -193,7 +193,7 @@ def every_letter(app: Flask) -> list[Page]:
         made = []
         for kind in letters.KINDS.values():
             ids = {"link_id": str(uuid4())} if issubclass(kind, LinkLetter) else {"portal_user_id": str(uuid4())}
-            made.append(rendering.written(letters.restored(kind.kind, "a@b.example", ids), clinic, head, key))
+            made.append(rendering.written(letters.restored(kind.kind, letters.Addressee("a@b.example"), ids), clinic, head, key))
         return made
 
 

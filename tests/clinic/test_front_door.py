@@ -12,6 +12,7 @@ from tenancy.clinics import Status
 from tenancy.database import db, transaction
 from tenancy.errors import Refused
 from tenancy.jobs import QUEUE_ROLE
+from tenancy.languages import Language
 from tenancy.tenant import Role
 from tests.inside import inside, user
 from tests.visitor import Visitor
@@ -70,7 +71,7 @@ def test_the_page_answers_everybody_alike(app: Flask, front_door: Visitor) -> No
 def test_the_address_waits_sealed_in_the_queue(app: Flask) -> None:
     """The queue belongs to no clinic; who reads it finds no family's address."""
     with app.app_context():
-        front_door.ask(MARIA)
+        front_door.ask(MARIA, Language.ENGLISH)
         (job,) = jobs(app)
         assert "maria" not in str(job).lower()
         assert b"maria" not in base64.b64decode(job["sealed"])
@@ -88,4 +89,4 @@ def test_what_is_no_address_is_refused_at_its_field_and_not_looked_for(app: Flas
 
 def test_the_verb_refuses_it_too(app: Flask) -> None:
     with app.app_context(), pytest.raises(Refused):
-        front_door.ask("maria")
+        front_door.ask("maria", Language.ENGLISH)

@@ -275,7 +275,7 @@ def test_the_warnings_are_read_from_the_data(app: Flask) -> None:
     with inside(app, demo.ELM), acting(ANA):
         chosen = family("Novak", ("Nora", "both@novak.example"), ("Nico", "both@novak.example"), ("Nell", "nell@gmial.com"))
         chosen += family("Lee", ("Maria", "maria@family.example")) + [pair("Gus Grant", "Sam Grant").id]
-        bounced = outbox.post(outbox.KINDS["access_added"](to="both@novak.example"))
+        bounced = outbox.post(outbox.KINDS["access_added"](to=outbox.Addressee("both@novak.example")))
         db.session.get_one(OutgoingLetter, (member(ANA).clinic_id, bounced)).state = LetterState.UNDELIVERED
         letterhead.of_clinic().confirmed_at = None
         db.session.flush()

@@ -16,6 +16,7 @@ from clinic.sessions import SignInSession
 from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
+from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests.inside import acting, inside, letters, member, newest_link, patient, send_link, user
@@ -27,7 +28,7 @@ GOOD = "eleven quiet green lamps"
 
 def accept(app: Flask, secret: str, *, birth_on: date | None = SAMS, password: str = GOOD) -> invitations.Acceptance:
     with inside(app, demo.ELM, Role.DOOR):
-        return invitations.accept(secret, birth_on=birth_on, password=password)
+        return invitations.accept(secret, birth_on=birth_on, password=password, language=Language.ENGLISH)
 
 
 def look(app: Flask, secret: str) -> invitations.Invitation:

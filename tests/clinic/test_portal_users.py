@@ -15,6 +15,7 @@ from mail.outbox import LetterState, OutgoingLetter
 from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
+from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests.inside import acting, inside, member, newest_link, patient, send_link, user
@@ -167,12 +168,12 @@ def test_a_portal_user_changes_own_name_and_phone_and_nobody_elses(app: Flask) -
     with inside(app, demo.ELM):
         maria, omar = user(MARIA).id, user("omar@family.example").id
     with inside(app, demo.ELM, Role.PORTAL, maria), actors.acting(actors.Actor(actors.ActorKind.PORTAL_USER, maria)):
-        portal_users.rename_self(maria, "María López", " 555-0199 ")
+        portal_users.change_self(maria, "María López", " 555-0199 ", Language.SPANISH)
         with pytest.raises(NotFound):
-            portal_users.rename_self(omar, "x", "")
+            portal_users.change_self(omar, "x", "", Language.ENGLISH)
     for name, phone in (("x\u202egpj", ""), ("Maria", "5" * 41), ("", "")):
         with pytest.raises(Refused), inside(app, demo.ELM, Role.PORTAL, maria):
-            portal_users.rename_self(maria, name, phone)
+            portal_users.change_self(maria, name, phone, Language.ENGLISH)
     with inside(app, demo.ELM):
         assert (user(MARIA).name, user(MARIA).phone) == ("María López", "555-0199")
         assert user("omar@family.example").name == "Omar Haddad"

@@ -235,7 +235,7 @@ def standing_at(visitor: Visitor, face: str) -> Visitor:
     """This person at another face, or afresh at their own: the same cookies, and a form token good there."""
     moved = visitor.at(FACES[face])
     if moved.base_url != visitor.base_url or not visitor.token:
-        moved.get({"admin": f"/{demo.ELM}/sign-in", "portal": "/sign-in"}.get(face, "/"))
+        moved.get({"admin": f"/{demo.ELM}/sign-in", "portal": "/sign-in", "every host": "/sign-in"}.get(face, "/"))
     return moved
 
 

@@ -59,7 +59,7 @@ def deliver(app: Flask, slug: str = demo.ELM, *, later: timedelta = timedelta(0)
 
 def post(app: Flask, to: str = MARIA) -> None:
     with inside(app, demo.ELM):
-        outbox.post(letters.AccessAdded(to=to))
+        outbox.post(letters.AccessAdded(to=letters.Addressee(to)))
 
 
 def newest(app: Flask) -> OutgoingLetter:
@@ -275,7 +275,7 @@ def test_one_clinics_failure_does_not_stop_the_others_letters(
 
     visited: list[UUID] = []
     with inside(app, demo.OAK):
-        outbox.post(letters.AccessAdded(to=MARIA))
+        outbox.post(letters.AccessAdded(to=letters.Addressee(MARIA)))
     with app.app_context():
         jobs.walk_clinics(fails_at_the_first, Role.MAILER)
     assert len(visited) == 2

@@ -17,7 +17,7 @@ from tests.conftest import clinic_at
 from tests.inside import inside
 from tests.inside import letters as rows_of
 
-A_LETTER = letters.AccessAdded(to="maria@family.example")
+A_LETTER = letters.AccessAdded(to=letters.Addressee("maria@family.example"))
 
 
 def post(app: Flask, number: int = 1) -> None:
