@@ -16,4 +16,5 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     portal_settings,
     portal_users,
     sign_in,
+    staff,
 )

@@ -44,6 +44,7 @@ PLACES = {
     "appointment_requests_list": ("appointment-requests",),
     "clinic_options": ("clinic-options",),
     "portal_users_list": ("portal-users", "invitations"),
+    "staff_list": ("staff",),
 }
 
 
@@ -139,6 +140,7 @@ def _shell() -> dict[str, Any]:
         "clinic": clinic,
         "person": person,
         "is_admin": bool(person and person.may(Right.ADMIN)),
+        "may_sign": bool(person and person.may(Right.SIGNING)),
         "navigation": _navigation(person) if person else [],
         "home_url": url_for("admin.home"),
         "sign_out_url": url_for("admin.sign_out"),
@@ -162,7 +164,8 @@ def _navigation(person: Person) -> list[NavItem]:
         ]
     if person.may(Right.ADMIN):
         basic = NavItem(_("Basic Setup"), None, children=(_entry(_("Clinic Options"), "clinic_options"),))
-        advanced = NavItem(_("Advanced Setup"), None, children=(_entry(_("Portal Users"), "portal_users_list"),))
+        people = (_entry(_("Portal Users"), "portal_users_list"), _entry(_("Staff"), "staff_list"))
+        advanced = NavItem(_("Advanced Setup"), None, children=people)
         entries.append(NavItem(_("Admin"), None, children=(basic, advanced)))
     return entries
 

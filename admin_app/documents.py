@@ -100,7 +100,7 @@ def document_editing(patient_id: UUID, document_id: UUID) -> AnyResponse:
 
 
 @admin.post("/patients/<uuid:patient_id>/documents/<uuid:document_id>/signing")
-@needs(Right.RECORDS)
+@needs(Right.RECORDS, Right.SIGNING)
 def document_signing(patient_id: UUID, document_id: UUID) -> AnyResponse:
     try:
         with transaction():

@@ -11,6 +11,7 @@ from clinic.invitation_batches import Fate
 from clinic.invitation_warnings import WarningKind
 from clinic.patients import PatientStatus
 from clinic.portal_users import PortalUserState
+from clinic.staff import StaffRole, StaffState
 
 RELATIONSHIPS = {
     RelationshipKind.SELF: _l("Self"),
@@ -33,6 +34,36 @@ PORTAL_USER_STATES = {
     PortalUserState.LOCKED: (_l("Locked"), "bad"),
     PortalUserState.ACTIVE: (_l("Active"), "good"),
     PortalUserState.DEACTIVATED: (_l("Deactivated"), "neutral"),
+}
+# role: (word, what it may)
+STAFF_ROLES = {
+    StaffRole.ADMIN: (_l("Admin"), _l("Everything: also settings, staff and invitations to the portal.")),
+    StaffRole.BILLING: (_l("Billing"), _l("Accounts, invoices and payments; no records of patients.")),
+    StaffRole.FRONT_DESK: (
+        _l("Front desk"),
+        _l("Patients, contacts, appointments, messages and documents, but does not sign documents."),
+    ),
+    StaffRole.THERAPIST: (
+        _l("Therapist"),
+        _l("Patients, contacts, appointments, messages and documents, and signs documents."),
+    ),
+}
+STAFF_MAY = {role: may for role, (_word, may) in STAFF_ROLES.items()}
+STAFF_STATES = {
+    StaffState.INVITED: (_l("Invited"), "info"),
+    StaffState.UNDELIVERED: (_l("Undelivered"), "bad"),
+    StaffState.EXPIRED: (_l("Expired"), "warn"),
+    StaffState.ACTIVE: (_l("Active"), "good"),
+    StaffState.DEACTIVATED: (_l("Deactivated"), "neutral"),
+}
+STAFF_WHAT_TO_DO = {
+    StaffState.INVITED: _l("The invitation was sent and waits to be accepted."),
+    StaffState.UNDELIVERED: _l(
+        "The letter could not be delivered. Send it again, or deactivate this person and invite the right address."
+    ),
+    StaffState.EXPIRED: _l("The link is no longer good. Send the invitation again."),
+    StaffState.ACTIVE: _l("Signs in with a password of their own. You can mail them a link to choose a new one."),
+    StaffState.DEACTIVATED: _l("Cannot sign in until you reactivate them."),
 }
 REQUEST_STATES = {
     RequestState.OPEN: (_l("Open"), "info"),

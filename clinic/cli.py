@@ -200,10 +200,10 @@ def _set_status(slug: str, status: Status) -> None:
 @click.option("--name", default="")
 @_in_sentences
 def add_admin(slug: str, email: str, name: str) -> None:
-    """Invite another admin to a clinic."""
+    """Make somebody an admin: a new member is invited, one who was invited before is invited again."""
     with _inside(_find(slug)):
-        staff.invite(email=email, role=StaffRole.ADMIN, name=name)
-    click.echo(f"An invitation is on its way to {email}.")
+        staff.make_admin(email=email, name=name)
+    click.echo(f"A letter is on its way to {email}.")
 
 
 def install(app: Flask) -> None:

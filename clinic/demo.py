@@ -55,6 +55,7 @@ SIGN_INS = (
     (ELM, "staff", "ana@elm.example", "Ana, Admin"),
     (ELM, "staff", "ben@elm.example", "Ben, Billing"),
     (ELM, "staff", "fay@elm.example", "Fay, Front desk"),
+    (ELM, "staff", "tom@elm.example", "Tom, Therapist"),
     (ELM, "portal", "maria@family.example", "Maria, mother of Leo and Mia"),
     (ELM, "portal", "omar@family.example", "Omar, father of Zoe"),
     (OAK, "staff", "ola@oak.example", "Ola, Admin"),

@@ -6,7 +6,7 @@ when it is used.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
@@ -22,8 +22,6 @@ from tenancy.database import db
 from tenancy.errors import Conflict, NotFound
 from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
-
-RESEND_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def resend(portal_user_id: UUID) -> None:
         raise Conflict(_l("Only an invitation that was not accepted yet can be sent again."))
     if not _birth_dates(user.id):
         raise Conflict(_l("This portal user has no active patient to be invited for."))
-    if row.link_issued_at and clock.now() - row.link_issued_at < RESEND_AFTER:
+    if row.link_issued_at and clock.now() - row.link_issued_at < mailed_links.RESEND_AFTER:
         raise Conflict(_l("The invitation was sent just now. Wait five minutes before sending it again."))
     send(user)
     audit.record("invitation.sent", subject_id=user.id)
@@ -110,7 +108,7 @@ def send_again(user: PortalUser) -> None:
     """Asked for by whoever reads the address. Birth dates missed so far count on; a locked invitation stays locked
     until the clinic itself sends it again; and a link that was mailed minutes ago is still good."""
     last = mailed_links.find_latest(Purpose.INVITATION, user.holder)
-    if last and (last.state == LinkState.LOCKED or (last.is_good and clock.now() - last.issued_at < RESEND_AFTER)):
+    if last and (last.state == LinkState.LOCKED or (last.is_good and clock.now() - last.issued_at < mailed_links.RESEND_AFTER)):
         return
     send(user, misses=last.misses if last else 0)
 

@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Index, select, update
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from clinic.actors import Held, Holder, held_by_one
+from mail.outbox import OutgoingLetter
 from tenancy import clock, keys, link_tokens
 from tenancy.database import Base, ClinicOwned, db, locked, one_of
 from tenancy.link_tokens import Purpose
@@ -24,6 +26,7 @@ LASTS = {
     Purpose.STAFF_PASSWORD_RESET: timedelta(minutes=30),
 }
 MOST_MISSES = 5
+RESEND_AFTER = timedelta(minutes=5)  # an invitation is not mailed again sooner
 
 
 class LinkState(StrEnum):
@@ -139,6 +142,23 @@ def find_latest(purpose: Purpose, holder: Holder) -> MailedLink | None:
         .order_by(MailedLink.issued_at.desc())
         .limit(1)
     ).one_or_none()
+
+
+def newest_with_letter(purpose: Purpose, of_person: ColumnElement[bool]) -> LateralFromClause:
+    """For joining to rows of people: issued_at, expires_at and ending of each one's newest link, and letter_state."""
+    return (
+        select(
+            MailedLink.issued_at, MailedLink.expires_at, MailedLink.ending, OutgoingLetter.state.label("letter_state")
+        )
+        .outerjoin(
+            OutgoingLetter,
+            (OutgoingLetter.clinic_id == MailedLink.clinic_id) & (OutgoingLetter.id == MailedLink.letter_id),
+        )
+        .where(of_person, MailedLink.purpose == purpose)
+        .order_by(MailedLink.issued_at.desc())
+        .limit(1)
+        .lateral("link")
+    )
 
 
 def lock(link: MailedLink) -> MailedLink:

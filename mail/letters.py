@@ -84,6 +84,23 @@ class StaffPasswordChanged(Letter):
 
 
 @dataclass(frozen=True)
+class StaffRoleChanged(Letter):
+    """To a staff member: an admin gave them another role; which one, only the pages say."""
+
+    kind = "staff_role_changed"
+
+
+@dataclass(frozen=True)
+class StaffDeactivated(Letter):
+    kind = "staff_deactivated"
+
+
+@dataclass(frozen=True)
+class StaffReactivated(Letter):
+    kind = "staff_reactivated"
+
+
+@dataclass(frozen=True)
 class MessageWaiting(Letter):
     """To a portal user: the clinic wrote to them on the portal; about whom or what, only the portal says."""
 
@@ -109,6 +126,9 @@ KINDS: dict[str, type[Letter]] = {
         AccessAdded,
         PasswordChanged,
         StaffPasswordChanged,
+        StaffRoleChanged,
+        StaffDeactivated,
+        StaffReactivated,
         MessageWaiting,
         InvitationLocked,
     )

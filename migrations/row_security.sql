@@ -349,6 +349,7 @@ CREATE POLICY operator ON sessions TO portico_operator
 CREATE POLICY operator ON letters FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY operator ON audit_entries FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
 GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members TO portico_operator;
+GRANT UPDATE (role) ON staff_members TO portico_operator;
 GRANT SELECT, INSERT, UPDATE (ended_at, ending, letter_id) ON mailed_links TO portico_operator;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, ended_at), UPDATE (ended_at, ended_reason) ON sessions TO portico_operator;
 GRANT INSERT ON letters, audit_entries TO portico_operator;

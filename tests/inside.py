@@ -86,7 +86,8 @@ def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
         elif purpose is Purpose.PASSWORD_RESET:
             sign_in.mail_reset(user(email))
         elif purpose is Purpose.STAFF_INVITATION:
-            staff.invite(email=email, role=StaffRole.ADMIN, name="Nora New")
+            known = staff.find_by_email(email)
+            staff.send_invitation(known) if known else staff.invite(email=email, role=StaffRole.ADMIN, name="Nora New")
         elif purpose is Purpose.STAFF_PASSWORD_RESET:
             sign_in.mail_staff_reset(member(email))
         else:

@@ -5,6 +5,7 @@ when a verb refuses, `form.refuse(refusal)` puts its sentence at the field it be
 """
 
 import unicodedata
+from enum import StrEnum
 from typing import Any
 
 import email_validator
@@ -12,7 +13,7 @@ import wtforms
 from flask import request
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
-from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
+from wtforms.validators import AnyOf, DataRequired, InputRequired, Length, ValidationError
 
 from tenancy.errors import PorticoError
 from tenancy.languages import NAMES
@@ -59,6 +60,11 @@ def required(message: Any) -> DataRequired:
 def chosen(message: Any) -> InputRequired:
     """One of the choices must be taken."""
     return InputRequired(message=message)
+
+
+def one_of(words: type[StrEnum], message: Any) -> AnyOf:
+    """One of an enum's words; anything else, and nothing, is told `message`."""
+    return AnyOf([word.value for word in words], message=message)
 
 
 def at_most(characters: int) -> Length:

@@ -16,11 +16,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
-from clinic import addresses, names, word_search
+from clinic import addresses, mailed_links, names, word_search
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.patients import Patient
 from clinic.portal_users.people import IS_LIVE, PortalAccess, PortalUser, PortalUserState
-from mail.outbox import LetterState, OutgoingLetter
+from mail.outbox import LetterState
 from tenancy import clock
 from tenancy.database import db, locked
 from tenancy.errors import NotFound
@@ -77,20 +77,9 @@ class AccessRow:
 _SIGNED_IN = select(PortalUser.id, PortalUser.name, PortalUser.email, PortalUser.language).where(
     PortalUser.id == bindparam("id"), PortalUser.accepted_at.is_not(None), PortalUser.deactivated_at.is_(None)
 )
-_link = (
-    select(MailedLink.issued_at, MailedLink.expires_at, MailedLink.ending, OutgoingLetter.state.label("letter_state"))
-    .outerjoin(
-        OutgoingLetter,
-        (OutgoingLetter.clinic_id == MailedLink.clinic_id) & (OutgoingLetter.id == MailedLink.letter_id),
-    )
-    .where(
-        MailedLink.clinic_id == PortalUser.clinic_id,
-        MailedLink.portal_user_id == PortalUser.id,
-        MailedLink.purpose == Purpose.INVITATION,
-    )
-    .order_by(MailedLink.issued_at.desc())
-    .limit(1)
-    .lateral("link")
+_link = mailed_links.newest_with_letter(
+    Purpose.INVITATION,
+    (MailedLink.clinic_id == PortalUser.clinic_id) & (MailedLink.portal_user_id == PortalUser.id),
 )
 _STATE = case(
     (PortalUser.deactivated_at.is_not(None), PortalUserState.DEACTIVATED.value),

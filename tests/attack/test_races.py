@@ -3,20 +3,24 @@
 Lost if it fails: a double click locks somebody out, a deactivated person stays in, an old password outlives its reset.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from threading import Barrier
+from uuid import UUID
 
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from clinic import credentials, demo, invitations, portal_users, sessions, sign_in
+from clinic import credentials, demo, invitations, portal_users, sessions, sign_in, staff
 from clinic.credentials import Password
 from clinic.mailed_links import MailedLink
 from clinic.portal_users import PortalUserState
 from clinic.sessions import SignInSession
+from clinic.staff import StaffMember, StaffRole
+from clinic.staff import verbs as staff_verbs
 from tenancy import clock, provisioning
 from tenancy.clinics import ClinicAddress
 from tenancy.database import db
@@ -24,7 +28,7 @@ from tenancy.errors import PorticoError
 from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
-from tests.inside import inside, secret, user
+from tests.inside import acting, inside, member, secret, user
 
 MARIA, GRACE = "maria@family.example", "grace@family.example"
 NEW = "another long walk by the sea"
@@ -120,6 +124,56 @@ def test_an_old_password_does_not_outlive_a_reset_that_overlaps(
     with inside(committed_app, demo.ELM, Role.DOOR):
         assert token is None or sessions.find_live(str(token)) is None
         assert credentials.is_right(user(MARIA).holder, NEW)
+
+
+def check_one_admin_is_left(app: Flask) -> None:
+    """Ana demotes Ben while Ben demotes Ana."""
+    with inside(app, demo.ELM):
+        staff.change_role(member("ben@elm.example").id, StaffRole.ADMIN)
+
+    def demote(actor: str, other: str, verb: Callable[[UUID], None]) -> Callable[[], None]:
+        def work() -> None:
+            with inside(app, demo.ELM), acting(actor):
+                verb(member(other).id)
+
+        return work
+
+    ana, ben = "ana@elm.example", "ben@elm.example"
+    ended = at_once(
+        demote(ana, ben, lambda each: staff.change_role(each, StaffRole.BILLING)), demote(ben, ana, staff.deactivate)
+    )
+    with inside(app, demo.ELM):
+        assert len(staff.admins()) == 1
+    assert sum(isinstance(each, PorticoError) for each in ended) == 1
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_two_admins_who_demote_each_other_at_once_leave_one(committed_app: Flask, turn: int) -> None:
+    check_one_admin_is_left(committed_app)
+
+
+def test_planted_admins_are_counted_without_waiting(committed_app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both count two, and neither is left."""
+    counted = Barrier(2)
+
+    def hasty(staff_member_id: UUID) -> tuple[StaffMember, bool]:
+        is_only = staff.row_of(staff_member_id).is_only_admin
+        if threading.current_thread() is not threading.main_thread():
+            counted.wait(timeout=20)
+        return staff.get(staff_member_id, lock=True), is_only
+
+    monkeypatch.setattr(staff_verbs, "_among_admins", hasty)
+    with pytest.raises(AssertionError):
+        check_one_admin_is_left(committed_app)
+
+
+def test_one_address_invited_twice_at_once_is_one_member(committed_app: Flask) -> None:
+    def invite() -> None:
+        with inside(committed_app, demo.ELM):
+            staff.invite(email="nora@elm.example", role=StaffRole.BILLING, name="Nora")
+
+    ended = at_once(invite, invite)
+    assert sum(isinstance(each, PorticoError) for each in ended) == 1
 
 
 def test_two_renames_at_once_follow_one_another(committed_app: Flask) -> None:

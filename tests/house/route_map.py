@@ -48,6 +48,7 @@ PEOPLE = {
     "ana": ("admin", "ana@elm.example"),
     "ben": ("admin", "ben@elm.example"),
     "fay": ("admin", "fay@elm.example"),
+    "tom": ("admin", "tom@elm.example"),
     "maria": ("portal", "maria@family.example"),
 }
 _ARGUMENT = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
@@ -77,6 +78,7 @@ KINDS = {
     "access": f"SELECT x.id FROM portal_access x {_OF_PATIENT}",
     "relationship": f"SELECT x.id FROM relationships x {_OF_PATIENT}",
     "contact": f"SELECT x.contact_id FROM relationships x {_OF_PATIENT}",
+    "staff_member": "SELECT id FROM staff_members ORDER BY role = 'admin', name",
     "type": "SELECT id FROM document_types WHERE is_visible_on_portal ORDER BY name",
     "hidden_type": "SELECT id FROM document_types WHERE NOT is_visible_on_portal ORDER BY name",
     "batch": "SELECT id FROM invitation_batches WHERE confirmed_at IS NOT NULL",

@@ -20,7 +20,7 @@ from tests.visitor import Visitor
 from ui.doors import is_open
 from wsgi import create_app
 
-RIGHTS = {"staff": set(), "records": {Right.RECORDS}, "admin": {Right.ADMIN}}
+RIGHTS = {"staff": set(), "records": {Right.RECORDS}, "signing": {Right.RECORDS, Right.SIGNING}, "admin": {Right.ADMIN}}
 DECLARED = route_map.declared()
 
 
@@ -182,7 +182,7 @@ def test_planted_a_page_without_its_right(app: Flask, monkeypatch: pytest.Monkey
     with pytest.raises(AssertionError):
         test_every_page_is_open_on_purpose_or_closed(app)
     options = [route for route in DECLARED if route.rule == "/clinic-options"]
-    assert len(wrong_cells(app, options)) == 6  # Ben and Fay, by three methods
+    assert len(wrong_cells(app, options)) == 9  # Ben, Fay and Tom, by three methods
 
 
 def test_planted_a_family_page_marked_open(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,4 +204,5 @@ def test_planted_a_guard_that_believes_a_header(app: Flask, monkeypatch: pytest.
     assert {line.partition(":")[0] for line in found} >= {
         "GET admin /clinic-options, ben",
         "GET admin /clinic-options, fay",
+        "GET admin /clinic-options, tom",
     }

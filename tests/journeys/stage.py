@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import select
 
-from clinic import appointments, contacts, demo, documents, invitation_batches
+from clinic import appointments, contacts, demo, documents, invitation_batches, staff
 from clinic.appointment_requests import AppointmentRequest
 from clinic.appointments import Appointment
 from clinic.contacts import ContactDetails, RelationshipKind
@@ -13,6 +13,7 @@ from clinic.conversations import Conversation
 from clinic.document_types import DocumentType
 from clinic.documents import Document
 from clinic.invoices import Invoice, InvoiceStatus
+from clinic.staff import StaffRole
 from tenancy import clock
 from tenancy.database import db
 from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
@@ -30,6 +31,7 @@ class Found:
     zoe: UUID = MADE_UP
     maria: UUID = MADE_UP
     users: dict[str, UUID] = field(default_factory=dict)
+    staff: dict[str, UUID] = field(default_factory=dict)
     papers: dict[str, UUID] = field(default_factory=dict)
     visit: UUID = MADE_UP
     cancelled: UUID = MADE_UP
@@ -47,6 +49,11 @@ def prepare(running: Running) -> Found:
         leo, zoe = (inside.patient(name).id for name in ("Leo Lopez", "Zoe Haddad"))
         found.leo, found.zoe, found.maria = leo, zoe, inside.contact("Maria Lopez").id
         found.users = {name: inside.user(f"{name}@family.example").id for name in ("maria", "grace")}
+        invited = staff.invite(email="nora@elm.example", role=StaffRole.THERAPIST, name="Nora New").id
+        gone = staff.invite(email="lou@elm.example", role=StaffRole.BILLING, name="Lou Left").id
+        staff.deactivate(gone)
+        found.staff = {"ana": inside.member("ana@elm.example").id, "fay": inside.member("fay@elm.example").id}
+        found.staff |= {"invited": invited, "deactivated": gone}
         found.papers = {
             "signed": _document(leo, "Plan of care, autumn"),
             "draft": _document(leo, "Plan of care, winter (draft)"),

@@ -131,6 +131,10 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop(f"/invitations/{found.batches['draft']}/confirmation", "admin.invitation_confirmation"),
         Stop(f"/invitations/{found.batches['working']}", "admin.invitation_result", hold_still),
         Stop(f"/invitations/{found.batches['with refusals']}", "admin.invitation_result"),
+        Stop("/staff", "admin.staff_list"),
+        Stop("/staff/new", "admin.new_staff_member"),
+        Stop("/staff/new", "admin.new_staff_member", press("Invite"), 422),
+        *(Stop(f"/staff/{each}", "admin.staff_member") for each in found.staff.values()),
         Stop(f"/patients/{MADE_UP}", "admin.patient_overview", status=404),
         Stop("/invitations/new", "admin.invitation_result", _invite, 200),
     ]
@@ -141,6 +145,12 @@ def _invite(page: Page) -> None:
     page.get_by_label("Hana Haddad").check()
     press("Invite Patient Contacts to Portal")(page)
     press("Yes, Continue")(page)
+
+
+def of_tom(running: Running, found: Found) -> Walk:
+    paper = f"/patients/{found.leo}/documents/{found.papers['draft']}"
+    stops = [Stop("/", "admin.home"), Stop(paper, "admin.document"), Stop("/staff", "admin.staff_list", status=403)]
+    return Walk(running.admin(demo.ELM, ""), "admin", stops, "tom@elm.example")
 
 
 def of_ben(running: Running, found: Found) -> Walk:
@@ -247,6 +257,7 @@ def at_the_front_door(running: Running, found: Found) -> Walk:
 WALKS: dict[str, Callable[[Running, Found], Walk]] = {
     "ana": of_ana,
     "ben": of_ben,
+    "tom": of_tom,
     "maria": of_maria,
     "maria at oak": of_maria_at_oak,
     "staff door": at_the_staff_door,
