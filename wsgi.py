@@ -15,8 +15,8 @@ import portal_app.blueprint
 import portal_app.front_door
 import portal_app.guards
 import tenancy.cli
-from clinic import actors
-from tenancy import cookies, settings
+from clinic import actors, browsers
+from tenancy import client_address, cookies, settings
 from tenancy.database import Base, db
 from tenancy.middleware import SITE, ClinicMiddleware
 from tenancy.settings import Settings
@@ -49,8 +49,8 @@ def create_app(read: Settings | None = None) -> Flask:
     mail.worker.install(app, known)
     db.init_app(app)
     migrate.init_app(app, metadata=Base.metadata)
-    app.before_request(lambda: actors.become(actors.SYSTEM))
-    app.teardown_request(lambda _fault: actors.become(actors.SYSTEM))
+    app.before_request(_nobody_yet)
+    app.teardown_request(_nobody_any_more)
     _install_sign_in(app)
     admin_app.blueprint.install(app)
     portal_app.blueprint.install(app)
@@ -59,6 +59,16 @@ def create_app(read: Settings | None = None) -> Flask:
     clinic.cli.install(app)
     app.wsgi_app = ClinicMiddleware(app, app.wsgi_app, known)  # type: ignore[method-assign]
     return app
+
+
+def _nobody_yet() -> None:
+    actors.become(actors.SYSTEM)
+    browsers.become(browsers.described(request.user_agent.string, client_address.of(request.environ)))
+
+
+def _nobody_any_more(_fault: BaseException | None) -> None:
+    actors.become(actors.SYSTEM)
+    browsers.become(browsers.NOBODYS)
 
 
 def _install_sign_in(app: Flask) -> None:

@@ -15,6 +15,8 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     patients,
     portal_settings,
     portal_users,
+    profile,
+    sessions,
     sign_in,
     staff,
 )

@@ -21,7 +21,7 @@ from flask_babel import ngettext
 from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
-from admin_app import words
+from admin_app import guards, words
 from admin_app.guards import Person
 from clinic import appointment_requests, audit, conversations
 from clinic.staff import Right
@@ -32,6 +32,7 @@ from tenancy.errors import Conflict, NotAllowed, NotFound
 from tenancy.middleware import CLINIC
 from tenancy.settings import Settings
 from tenancy.tenant import Role
+from ui import session_life
 from ui.forms import PorticoForm
 from ui.pages import NavItem
 
@@ -116,6 +117,11 @@ def _closed_by_default() -> AnyResponse | None:
         return None
     rights: frozenset[Right] = view.needs  # type: ignore[attr-defined]
     if not isinstance(current_user._get_current_object(), Person):
+        is_over = session_life.is_over()
+        if session_life.holds_unsent_form() and guards.held_before():
+            return session_life.unsent_form(url_for("admin.sign_in_page"))
+        if is_over:
+            flash(_("You were signed out after a while without activity. Please sign in again."), "info")
         asked_for = request.path if request.method in ("GET", "HEAD") else None
         return go("sign_in_page", next=asked_for)
     g.person = current_user._get_current_object()
@@ -139,11 +145,14 @@ def _shell() -> dict[str, Any]:
     return {
         "clinic": clinic,
         "person": person,
+        "profile_url": url_for("admin.profile"),
+        "session_clock": guards.session_clock() if person else None,
         "is_admin": bool(person and person.may(Right.ADMIN)),
         "may_sign": bool(person and person.may(Right.SIGNING)),
         "navigation": _navigation(person) if person else [],
         "home_url": url_for("admin.home"),
         "sign_out_url": url_for("admin.sign_out"),
+        "sign_in_url": url_for("admin.sign_in_page"),
         "logo_url": url_for("admin.logo", version=clinic.logo_version) if clinic.has_logo else None,
         "words": words,
     }

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from flask import g, session
+from flask import g, url_for
 from flask_login import UserMixin, login_user
 
 from clinic import actors, sessions, staff
+from clinic.sessions import LiveSession
 from clinic.staff import Right, SignedInStaff
 from tenancy import tenant
 from tenancy.database import transaction
 from tenancy.tenant import Role
+from ui import session_life
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -22,7 +24,7 @@ class Person(UserMixin):
     """The staff member behind a request, by the session that their cookie's token names."""
 
     token: str
-    session_id: UUID
+    session: LiveSession
     member: SignedInStaff
 
     @property
@@ -43,18 +45,18 @@ class Person(UserMixin):
 def load(token: str) -> Person | None:
     """Whoever holds this token in the open clinic; from now on the request acts as them. A portal user is nobody here."""
     with transaction():
-        live = sessions.find_live(token)
+        live = sessions.find_live(token, is_attended=session_life.is_attended())
         member = staff.find_signed_in(live.holder.staff_member_id) if live and live.holder.staff_member_id else None
     if live is None or member is None:
         return None
     tenant.become(Role.STAFF)
     actors.become(live.holder.actor)
-    return Person(token, live.id, member)
+    return Person(token, live, member)
 
 
 def enter(token: str) -> None:
-    """Take up a new session in this browser; whatever its cookie held before is gone."""
-    session.clear()
+    """From now on this browser belongs to the holder of `token`, and to nobody before."""
+    session_life.begin(by_the_same_person=held_before(token))
     person = load(token)
     if person:
         login_user(person)
@@ -64,6 +66,23 @@ def person() -> Person:
     """The signed-in staff member of a page that is not open."""
     signed_in: Person = g.person
     return signed_in
+
+
+def session_clock() -> session_life.SessionClock:
+    signed_in = person()
+    until, end = signed_in.session.idle_until, signed_in.session.ends_at
+    return session_life.clock_of(until, end, signed_in.id, url_for("admin.session_clock"))
+
+
+def held_before(token: str | None = None) -> bool:
+    """Whether a member of this clinic's staff was signed in with this browser before; the holder of `token`, if given."""
+    before = session_life.token_before()
+    if before is None:
+        return False
+    tenant.become(Role.DOOR)
+    with transaction():
+        holder = sessions.find_holder(before)
+        return bool(holder and holder.staff_member_id) and (token is None or sessions.find_holder(token) == holder)
 
 
 def open_page(view: View) -> View:

@@ -11,6 +11,7 @@ from clinic import sign_in
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from ui.forms import EmailField, PasswordField, PorticoForm, required
+from ui.session_life import FORGET
 
 
 class SignInForm(PorticoForm):
@@ -41,10 +42,10 @@ def sign_in_page() -> AnyResponse:
 @needs()
 def sign_out() -> AnyResponse:
     with transaction():
-        sign_in.sign_out(guards.person().session_id)
+        sign_in.sign_out(guards.person().session.id)
     session.clear()
     answer = go("sign_in_page")
-    answer.headers["Clear-Site-Data"] = '"cache"'
+    answer.headers["Clear-Site-Data"] = FORGET
     return answer
 
 

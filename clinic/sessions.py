@@ -2,6 +2,7 @@
 
 Idle and absolute limits differ between staff and portal. A session ends by sign-out, by a new password, by the
 deactivation of its holder or by a new address of the clinic; ended is ended in every process at the next request.
+A person has at most ten at a time: one more ends the oldest.
 """
 
 import secrets
@@ -10,17 +11,21 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Index, bindparam, or_, select, update
 from sqlalchemy.orm import Mapped
 
+from clinic import audit, browsers
 from clinic.actors import Held, Holder, held_by_one
 from tenancy import clock
 from tenancy.database import Base, ClinicOwned, db
+from tenancy.errors import Conflict, NotFound
 
 IDLE_STAFF = timedelta(minutes=15)
 IDLE_PORTAL = timedelta(minutes=20)
 LONGEST = timedelta(hours=12)
 SEEN_EVERY = timedelta(minutes=1)  # how exactly last-seen is kept
+MOST_AT_ONCE = 10
 
 
 class SignInSession(Held, ClinicOwned, Base):
@@ -36,18 +41,35 @@ class SignInSession(Held, ClinicOwned, Base):
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     ended_reason: Mapped[str | None]
+    browser: Mapped[str | None]
+    network_address: Mapped[str | None]
 
 
 @dataclass(frozen=True)
 class LiveSession:
+    """A session in use; it ends by itself at `idle_until`, and whatever happens at `ends_at`."""
+
     id: UUID
     holder: Holder
+    idle_until: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A live session as its holder sees it."""
+
+    id: UUID
+    started_at: datetime
+    last_seen_at: datetime
+    browser: str | None
+    network_address: str | None
 
 
 def start(holder: Holder) -> str:
-    """A new session; returns the token for the cookie, 256 random bits."""
+    """A new session; returns the token for the cookie, 256 random bits. The caller has locked the holder."""
     token = secrets.token_urlsafe(32)
-    now = clock.now()
+    now, browser = clock.now(), browsers.current()
     db.session.add(
         SignInSession(
             staff_member_id=holder.staff_member_id,
@@ -55,19 +77,18 @@ def start(holder: Holder) -> str:
             token_hash=_hash(token),
             started_at=now,
             last_seen_at=now,
+            browser=browser.name,
+            network_address=browser.network_address,
         )
     )
     db.session.flush()
+    oldest = [row.id for row in of_holder(holder)[MOST_AT_ONCE:]]
+    if oldest:
+        _end(SignInSession.id.in_(oldest), reason="too many at once")
     return token
 
 
-_LIVE = select(
-    SignInSession.id,
-    SignInSession.staff_member_id,
-    SignInSession.portal_user_id,
-    SignInSession.last_seen_at,
-).where(
-    SignInSession.token_hash == bindparam("token_hash"),
+_IS_LIVE = (
     SignInSession.ended_at.is_(None),
     SignInSession.started_at > bindparam("not_before"),
     or_(
@@ -75,35 +96,80 @@ _LIVE = select(
         SignInSession.portal_user_id.is_not(None) & (SignInSession.last_seen_at > bindparam("portal_seen")),
     ),
 )
+_LIVE = select(
+    SignInSession.id,
+    SignInSession.staff_member_id,
+    SignInSession.portal_user_id,
+    SignInSession.started_at,
+    SignInSession.last_seen_at,
+).where(SignInSession.token_hash == bindparam("token_hash"), *_IS_LIVE)
 
 
-def find_live(token: str) -> LiveSession | None:
-    """The session of this token if it is live in the open clinic. Notes that it was seen."""
+def find_live(token: str, *, is_attended: bool = True) -> LiveSession | None:
+    """The session of this token if it is live in the open clinic. Notes that it was seen, if a person asks."""
     now = clock.now()
-    row = db.session.execute(
-        _LIVE,
-        {
-            "token_hash": _hash(token),
-            "not_before": now - LONGEST,
-            "staff_seen": now - IDLE_STAFF,
-            "portal_seen": now - IDLE_PORTAL,
-        },
-    ).one_or_none()
+    row = db.session.execute(_LIVE, {"token_hash": _hash(token)} | _limits(now)).one_or_none()
     if row is None:
         return None
-    if now - row.last_seen_at > SEEN_EVERY:
+    seen_at = row.last_seen_at
+    if is_attended and now - seen_at > SEEN_EVERY:
+        seen_at = now
         db.session.execute(update(SignInSession).where(SignInSession.id == row.id).values(last_seen_at=now))
-    return LiveSession(row.id, Holder(row.staff_member_id, row.portal_user_id))
+    holder = Holder(row.staff_member_id, row.portal_user_id)
+    return LiveSession(row.id, holder, seen_at + idle_limit(holder), row.started_at + LONGEST)
+
+
+def idle_limit(holder: Holder) -> timedelta:
+    return IDLE_STAFF if holder.staff_member_id else IDLE_PORTAL
+
+
+def of_holder(holder: Holder) -> list[SessionRow]:
+    """The live sessions of one person, the newest first."""
+    columns = (
+        SignInSession.id,
+        SignInSession.started_at,
+        SignInSession.last_seen_at,
+        SignInSession.browser,
+        SignInSession.network_address,
+    )
+    live = select(*columns).where(_of(holder), *_IS_LIVE).order_by(SignInSession.started_at.desc(), SignInSession.id)
+    return [SessionRow(*row) for row in db.session.execute(live, _limits(clock.now()))]
+
+
+def find_holder(token: str) -> Holder | None:
+    """Whose session this was, live or ended, in the open clinic."""
+    held = select(SignInSession.staff_member_id, SignInSession.portal_user_id).where(
+        SignInSession.token_hash == _hash(token)
+    )
+    row = db.session.execute(held).one_or_none()
+    return Holder(*row) if row else None
 
 
 def end(session_id: UUID, reason: str) -> None:
     _end(SignInSession.id == session_id, reason=reason)
 
 
+def end_own(holder: Holder, session_id: UUID) -> None:
+    """A person ends one of their own sign-ins. Raises NotFound; Conflict if it has ended already."""
+    owned = select(SignInSession.ended_at).where(_of(holder), SignInSession.id == session_id)
+    row = db.session.execute(owned).one_or_none()
+    if row is None:
+        raise NotFound("session")
+    if row.ended_at:
+        raise Conflict(_l("This sign-in has ended already."))
+    end(session_id, "ended by its holder")
+    audit.record("session.ended", subject_id=session_id)
+
+
+def sign_out_everywhere(holder: Holder) -> None:
+    """A person ends all of their own sign-ins, this one too."""
+    end_all_of(holder, "signed out everywhere")
+    audit.record("sessions.ended", subject_id=holder.staff_member_id or holder.portal_user_id)
+
+
 def end_all_of(holder: Holder, reason: str) -> None:
     """Sign out everywhere."""
-    column = SignInSession.staff_member_id if holder.staff_member_id else SignInSession.portal_user_id
-    _end(column == (holder.staff_member_id or holder.portal_user_id), reason=reason)
+    _end(_of(holder), reason=reason)
 
 
 def end_all_on_portal(reason: str) -> None:
@@ -114,6 +180,15 @@ def end_all_on_portal(reason: str) -> None:
 def end_all_in_clinic(reason: str) -> None:
     """Staff and portal users alike: the clinic was suspended."""
     _end(reason=reason)
+
+
+def _of(holder: Holder) -> ColumnElement[bool]:
+    column = SignInSession.staff_member_id if holder.staff_member_id else SignInSession.portal_user_id
+    return column == (holder.staff_member_id or holder.portal_user_id)
+
+
+def _limits(now: datetime) -> dict[str, datetime]:
+    return {"not_before": now - LONGEST, "staff_seen": now - IDLE_STAFF, "portal_seen": now - IDLE_PORTAL}
 
 
 def _end(*which: ColumnElement[bool], reason: str) -> None:

@@ -163,7 +163,8 @@ GRANT SELECT ON clinic_keys TO portico_staff;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, purpose, email_norm, issued_at, expires_at, misses, ended_at,
               ending, letter_id),
     INSERT, UPDATE (misses, ended_at, ending, letter_id) ON mailed_links TO portico_staff;
-GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, started_at, last_seen_at, ended_at, ended_reason),
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, started_at, last_seen_at, ended_at, ended_reason, browser,
+              network_address),
     UPDATE (ended_at, ended_reason) ON sessions TO portico_staff;
 
 -- 6 The door: signing in, accepting, resetting; no records -----------------------------------------------------------

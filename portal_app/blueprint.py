@@ -18,6 +18,7 @@ from portal_app import (
     mailed_links,
     patients,
     profile,
+    sessions,
     sign_in,
     wayfinding,
 )
@@ -45,6 +46,10 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/", "home", home.show, GET),
     ("/profile", "profile", profile.show, BOTH),
     ("/profile/password", "profile_password", profile.change_password, BOTH),
+    ("/profile/sessions", "sessions", sessions.listed, GET),
+    ("/profile/sessions/ending", "sessions_ending", sessions.sign_out_everywhere, POST),
+    ("/profile/sessions/<uuid:session_id>/ending", "session_ending", sessions.end, POST),
+    ("/session", "session_clock", sessions.clock, BOTH),
     (f"{PATIENT}/", "patient", patients.show, GET),
     (f"{PATIENT}/documents", "documents", documents.listed, GET),
     (DOCUMENT, "document", documents.show, GET),
@@ -92,8 +97,10 @@ def worn() -> dict[str, Any]:
         return common | {"person": None, "navigation": []}
     return common | wayfinding.context() | {
         "person": guards.person(),
+        "session_clock": guards.session_clock(),
         "navigation": wayfinding.menu(),
         "sign_out_url": url_for("portal.sign_out"),
+        "sign_in_url": url_for("portal.sign_in"),
     }
 
 

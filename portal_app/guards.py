@@ -5,19 +5,20 @@ from typing import cast
 from uuid import UUID
 
 import flask_login
-from flask import current_app, flash, redirect, request, session, url_for
+from flask import current_app, flash, redirect, request, url_for
 from flask_babel import gettext as _
 from flask_login import UserMixin
 from werkzeug.wrappers import Response
 
 from clinic import actors, audit, portal_users, sessions
+from clinic.sessions import LiveSession
 from tenancy import tenant
 from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
 from tenancy.errors import NotFound
 from tenancy.middleware import CLINIC
 from tenancy.tenant import Role
-from ui import languages
+from ui import languages, session_life
 from ui.doors import is_open
 
 
@@ -29,7 +30,7 @@ class Person(UserMixin):
     name: str
     email: str
     language: str
-    session_id: UUID
+    session: LiveSession
     token: str
 
     def get_id(self) -> str:
@@ -53,7 +54,7 @@ def load(token: str) -> Person | None:
     """Who holds this token; from the next transaction on, the request acts as that portal user."""
     tenant.become(Role.DOOR)
     with transaction():
-        live = sessions.find_live(token)
+        live = sessions.find_live(token, is_attended=session_life.is_attended())
         user_id = live.holder.portal_user_id if live else None
         user = portal_users.find_signed_in(user_id) if user_id else None
     if live is None or user is None:
@@ -61,12 +62,12 @@ def load(token: str) -> Person | None:
     tenant.become(Role.PORTAL, user.id)
     actors.become(live.holder.actor)
     languages.speak(user.language)
-    return Person(user.id, user.name, user.email, user.language, live.id, token)
+    return Person(user.id, user.name, user.email, user.language, live, token)
 
 
 def begin_session(token: str) -> None:
     """From now on this browser belongs to the holder of `token`, and to nobody before."""
-    session.clear()
+    session_life.begin(by_the_same_person=_held_before(token))
     holder = load(token)
     if holder:
         flask_login.login_user(holder)
@@ -89,8 +90,27 @@ def close_by_default() -> Response | None:
         return None
     if flask_login.current_user.is_authenticated:
         return None
-    if session.pop("_user_id", None):
-        languages.begin_anew()
+    is_over = session_life.is_over()
+    if session_life.holds_unsent_form() and _held_before():
+        return session_life.unsent_form(url_for("portal.sign_in"))
+    if is_over:
         flash(_("You were signed out after a while without activity. Please sign in again."), "info")
     goes_on = request.method in ("GET", "HEAD") and request.path != "/"
     return redirect(url_for("portal.sign_in", next=request.full_path.rstrip("?") if goes_on else None), 303)
+
+
+def session_clock() -> session_life.SessionClock:
+    signed_in = person()
+    until, end = signed_in.session.idle_until, signed_in.session.ends_at
+    return session_life.clock_of(until, end, signed_in.id, url_for("portal.session_clock"))
+
+
+def _held_before(token: str | None = None) -> bool:
+    """Whether a portal user of this clinic was signed in with this browser before; the holder of `token`, if given."""
+    before = session_life.token_before()
+    if before is None:
+        return False
+    tenant.become(Role.DOOR)
+    with transaction():
+        holder = sessions.find_holder(before)
+        return bool(holder and holder.portal_user_id) and (token is None or sessions.find_holder(token) == holder)

@@ -14,6 +14,7 @@ from tenancy.errors import Refused
 from ui import languages
 from ui.doors import open_page, safe_next
 from ui.forms import EmailField, PasswordField, PorticoForm, required
+from ui.session_life import FORGET
 
 
 class SignInForm(PorticoForm):
@@ -40,11 +41,11 @@ def enter() -> Any:
 
 def leave() -> Response:
     with transaction():
-        sign_in.sign_out(guards.person().session_id)
+        sign_in.sign_out(guards.person().session.id)
     languages.begin_anew()
     flash(_("You are signed out."), "success")
     answer = redirect(url_for("portal.sign_in"), 303)
-    answer.headers["Clear-Site-Data"] = '"cache"'
+    answer.headers["Clear-Site-Data"] = FORGET
     return answer
 
 

@@ -20,7 +20,10 @@ from tests.visitor import Visitor
 from ui.doors import is_open
 from wsgi import create_app
 
-RIGHTS = {"staff": set(), "records": {Right.RECORDS}, "signing": {Right.RECORDS, Right.SIGNING}, "admin": {Right.ADMIN}}
+RIGHTS = {
+    **{"staff": set(), "own": set(), "records": {Right.RECORDS}, "signing": {Right.RECORDS, Right.SIGNING}},
+    **{"admin": {Right.ADMIN}},
+}
 DECLARED = route_map.declared()
 
 

@@ -74,6 +74,8 @@ def of_ana(running: Running, found: Found) -> Walk:
     paper, zoes = f"{leo}/documents", f"/patients/{found.zoe}"
     stops = [
         Stop("/", "admin.home"),
+        Stop("/profile", "admin.profile"),
+        Stop("/profile/sessions", "admin.sessions_list"),
         Stop(options, "admin.clinic_options"),
         Stop(f"{options}/portal-settings", "admin.portal_settings_page"),
         Stop(
@@ -182,6 +184,7 @@ def of_maria(running: Running, found: Found) -> Walk:
         Stop("/profile", "portal.profile"),
         Stop("/profile", "portal.profile", press("Save")),
         Stop("/profile", "portal.profile", fill("Name", "", "Save"), 422),
+        Stop("/profile/sessions", "portal.sessions"),
         Stop("/profile/password", "portal.profile_password"),
         Stop("/profile/password", "portal.profile_password", press("Change my password"), 422),
     ]

@@ -28,9 +28,10 @@ function refreshLater() {
   if (!main) return;
   setTimeout(async () => {
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const headers = { Accept: "text/html", "Portico-Unattended": "1" };  // keeps nobody signed in
+      const answer = await fetch(location.href, { headers });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const fresh = answer.ok && page.querySelector("main");
+      const fresh = answer.ok && !answer.redirected && page.querySelector("main");
       if (!fresh) return location.reload();
       main.replaceWith(document.adoptNode(fresh));
       document.title = page.title;

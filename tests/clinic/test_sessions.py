@@ -1,0 +1,124 @@
+"""Lost if it fails: a person cannot see where they are signed in, or cannot end it; or a page ends what is not theirs.
+
+What ends a session, and what must not prolong it, is in tests/attack/test_t29_session_life.py.
+"""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from clinic import browsers, demo, sessions
+from clinic.actors import Holder
+from clinic.audit import AuditEntry
+from clinic.browsers import Browser
+from tenancy import clock
+from tenancy.database import db
+from tenancy.errors import Conflict, NotFound
+from tenancy.tenant import Role
+from tests.inside import inside, member, user
+from tests.visitor import Visitor
+
+MARIA, OMAR, ANA, BEN = "maria@family.example", "omar@family.example", "ana@elm.example", "ben@elm.example"
+AT_ADMIN = f"/{demo.ELM}"
+
+
+def holder(email: str) -> Holder:
+    """Of somebody at Elm Street; inside the clinic."""
+    return user(email).holder if email.endswith("family.example") else member(email).holder
+
+
+def live(app: Flask, email: str) -> list[sessions.SessionRow]:
+    with inside(app, demo.ELM, Role.DOOR):
+        return sessions.of_holder(holder(email))
+
+
+def begin(app: Flask, email: str, times: int = 1) -> list[UUID]:
+    with inside(app, demo.ELM, Role.DOOR):
+        for _ in range(times):
+            sessions.start(holder(email))
+        return [row.id for row in sessions.of_holder(holder(email))]
+
+
+def events(app: Flask) -> list[str]:
+    with inside(app, demo.ELM):
+        return list(db.session.scalars(select(AuditEntry.event).order_by(AuditEntry.at)))
+
+
+def test_a_sign_in_keeps_the_browser_and_the_address_it_came_from(app: Flask) -> None:
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+    visitor = Visitor(app, f"http://{demo.ELM}.localhost:8000")
+    visitor.client.environ_base["HTTP_USER_AGENT"] = agent
+    visitor.client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    visitor.sign_in(MARIA)
+    (row,) = live(app, MARIA)
+    assert (row.browser, row.network_address) == ("Firefox · Linux", "192.0.2.7")
+    page = visitor.read("/profile/sessions")
+    assert "Firefox · Linux" in page and "192.0.2.7" in page and page.count("This one") == 1
+    assert browsers.current() == Browser()  # and nothing of it stays for the next request
+
+
+def test_a_list_shows_ones_own_live_sign_ins_the_newest_first(app: Flask) -> None:
+    begin(app, OMAR)
+    with clock.moved(-sessions.IDLE_PORTAL - timedelta(seconds=1)):
+        begin(app, MARIA)  # idle since
+    with clock.moved(timedelta(minutes=-5)):
+        oldest = begin(app, MARIA)[0]
+    newest = begin(app, MARIA)[0]
+    assert [row.id for row in live(app, MARIA)] == [newest, oldest]
+
+
+@pytest.mark.parametrize(("email", "other"), [(MARIA, OMAR), (ANA, BEN)])
+def test_one_ends_ones_own_and_nobody_elses(app: Flask, email: str, other: str) -> None:
+    (mine,), (theirs,) = begin(app, email), begin(app, other)
+    with inside(app, demo.ELM, Role.DOOR):
+        sessions.end_own(holder(email), mine)
+        with pytest.raises(Conflict):
+            sessions.end_own(holder(email), mine)
+        for nobodys in (theirs, uuid4()):
+            with pytest.raises(NotFound):
+                sessions.end_own(holder(email), nobodys)
+    assert not live(app, email) and live(app, other)
+    assert events(app)[-1] == "session.ended"
+
+
+def test_a_family_ends_another_browsers_sign_in_on_its_page(app: Flask, maria: Visitor) -> None:
+    this_one, other = live(app, MARIA)[0].id, begin(app, MARIA)[0]
+    assert "Chrome" not in maria.read("/profile/sessions")
+    answer = maria.post(f"/profile/sessions/{other}/ending")
+    assert answer.headers["Location"] == "/profile/sessions"
+    assert "That sign-in is ended." in maria.read("/profile/sessions")
+    maria.post(f"/profile/sessions/{other}/ending")
+    assert "This sign-in has ended already." in maria.read("/profile/sessions")
+    assert [row.id for row in live(app, MARIA)] == [this_one]
+
+
+def test_staff_end_another_browsers_sign_in_on_their_page(app: Flask, ana: Visitor) -> None:
+    this_one, other = live(app, ANA)[0].id, begin(app, ANA)[0]
+    ana.read(f"{AT_ADMIN}/profile/sessions")
+    ana.post(f"{AT_ADMIN}/profile/sessions/{other}/ending")
+    assert "That sign-in is ended." in ana.read(f"{AT_ADMIN}/profile/sessions")
+    ana.post(f"{AT_ADMIN}/profile/sessions/{other}/ending")
+    assert "This sign-in has ended already." in ana.read(f"{AT_ADMIN}/profile/sessions")
+    assert [row.id for row in live(app, ANA)] == [this_one]
+
+
+def test_a_page_says_how_long_its_reader_stays_signed_in(maria: Visitor, ana: Visitor) -> None:
+    for visitor, path, idle in ((maria, "/session", 20 * 60), (ana, f"{AT_ADMIN}/session", 15 * 60)):
+        left = visitor.get(path).json
+        assert idle - 5 <= left["idle"] <= idle and 12 * 3600 - 5 <= left["most"] <= 12 * 3600
+    page = maria.read("/profile")
+    assert 'data-warn-seconds="120"' in page and "You will be signed out in 2 minutes" in page
+    assert "session.js" not in maria.read("/sign-in")
+
+
+def test_who_held_a_token_is_known_after_its_end_too(app: Flask) -> None:
+    with inside(app, demo.ELM, Role.DOOR):
+        token = sessions.start(holder(MARIA))
+        sessions.end_all_of(holder(MARIA), "a test")
+        assert sessions.find_holder(token) == holder(MARIA)
+        assert sessions.find_holder("made up") is None
+    with inside(app, demo.OAK, Role.DOOR):
+        assert sessions.find_holder(token) is None
