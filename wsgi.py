@@ -9,6 +9,7 @@ from flask_migrate import Migrate
 
 import admin_app.blueprint
 import admin_app.guards
+import clinic.audit_cli
 import clinic.cli
 import mail.worker
 import portal_app.blueprint
@@ -16,7 +17,7 @@ import portal_app.front_door
 import portal_app.guards
 import tenancy.cli
 from clinic import actors, browsers
-from tenancy import client_address, cookies, settings
+from tenancy import client_address, cookies, requests, settings
 from tenancy.database import Base, db
 from tenancy.middleware import SITE, ClinicMiddleware
 from tenancy.settings import Settings
@@ -45,6 +46,7 @@ def create_app(read: Settings | None = None) -> Flask:
     )
     app.url_map.converters["portal_slug"] = PortalSlug
     cookies.install(app, known)
+    requests.name_in_log()
     pages.install(app)
     mail.worker.install(app, known)
     db.init_app(app)
@@ -57,6 +59,7 @@ def create_app(read: Settings | None = None) -> Flask:
     portal_app.front_door.install(app)
     tenancy.cli.install(app)
     clinic.cli.install(app)
+    clinic.audit_cli.install(app)
     app.wsgi_app = ClinicMiddleware(app, app.wsgi_app, known)  # type: ignore[method-assign]
     return app
 

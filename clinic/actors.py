@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
@@ -25,6 +25,7 @@ class Actor:
     kind: ActorKind
     id: UUID | None = None
     name: str | None = None  # operators only: they have no row
+    role: str | None = field(default=None, compare=False)  # a staff member's, as it is now
 
 
 SYSTEM = Actor(ActorKind.SYSTEM)
@@ -56,11 +57,12 @@ class Holder:
 
     staff_member_id: UUID | None = None
     portal_user_id: UUID | None = None
+    role: str | None = field(default=None, compare=False)  # a staff member's, where it is known
 
     @property
     def actor(self) -> Actor:
         if self.staff_member_id:
-            return Actor(ActorKind.STAFF, self.staff_member_id)
+            return Actor(ActorKind.STAFF, self.staff_member_id, role=self.role)
         return Actor(ActorKind.PORTAL_USER, self.portal_user_id)
 
 

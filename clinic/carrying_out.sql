@@ -102,8 +102,10 @@ posted AS (
     FROM written
 ),
 audited AS (
-    INSERT INTO audit_entries (clinic_id, at, actor_kind, actor_id, event, patient_id, subject_id, details)
-    SELECT app.clinic_id(), %(now)s, %(actor_kind)s, %(given_by)s, 'portal_access.given', patient_id, portal_user_id,
+    INSERT INTO audit_entries (clinic_id, at, actor_kind, actor_role, actor_id, request_id, address, event, patient_id,
+                               subject_id, details)
+    SELECT app.clinic_id(), %(now)s, %(actor_kind)s, %(actor_role)s, %(given_by)s, %(request_id)s, %(address)s,
+           'portal_access.given', patient_id, portal_user_id,
            jsonb_build_object('batch_id', %(batch_id)s::uuid)
     FROM given
 ),

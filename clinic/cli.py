@@ -26,8 +26,8 @@ from tenancy.tenant import Role
 group = AppGroup("clinics", help="Provision clinics.")
 
 
-def _operator() -> Actor:
-    """The person at the keyboard, never "root"."""
+def operator() -> Actor:
+    """The person at the keyboard, never "root". Raises ClickException."""
     settings: Settings = current_app.config["PORTICO"]
     name = settings.operator or os.environ.get("SUDO_USER") or getpass.getuser()
     if name == "root":
@@ -35,7 +35,7 @@ def _operator() -> Actor:
     return Actor(ActorKind.OPERATOR, name=name)
 
 
-def _in_sentences(command: Callable[..., None]) -> Callable[..., None]:
+def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
     """A refusal is a sentence and exit code 1, never a stack trace."""
 
     @wraps(command)
@@ -48,7 +48,8 @@ def _in_sentences(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _find(slug: str) -> ClinicEntry:
+def find(slug: str) -> ClinicEntry:
+    """Raises ClickException."""
     with transaction():
         found = clinics.find_at(slug)
     if found is None:
@@ -57,10 +58,9 @@ def _find(slug: str) -> ClinicEntry:
 
 
 @contextmanager
-def _inside(clinic: ClinicEntry | UUID) -> Iterator[None]:
+def inside(clinic: ClinicEntry | UUID) -> Iterator[None]:
     """One audited transaction inside a clinic, as an operator."""
-    operator = _operator()
-    with actors.acting(operator), clinics.open_clinic(clinic, Role.OPERATOR), transaction():
+    with actors.acting(operator()), clinics.open_clinic(clinic, Role.OPERATOR), transaction():
         yield
 
 
@@ -70,7 +70,7 @@ def _inside(clinic: ClinicEntry | UUID) -> Iterator[None]:
 @click.option("--slug", help="The portal's address; made from the name if left out.")
 @click.option("--plan", type=click.Choice([plan.value for plan in Plan]), default="core", show_default=True)
 @click.option("--time-zone", default="America/New_York", show_default=True)
-@_in_sentences
+@in_sentences
 def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: str) -> None:
     """Create a clinic: all or nothing. The same again, for the same name and admin, changes nothing."""
     slug = slug or slugs.made_from(names.folded(name))
@@ -80,7 +80,7 @@ def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: 
         _show_repeated(there, name, admin_email)
         return
     clinic_id = provisioning.new_clinic_id()
-    with _inside(clinic_id):
+    with inside(clinic_id):
         provisioning.create(name=name, slug=slug, plan=Plan(plan), time_zone=time_zone)
         portal_settings.stock()
         audit.record("clinic.created", subject_id=clinic_id, plan=plan)
@@ -126,10 +126,10 @@ def list_clinics() -> None:
 
 @group.command("show")
 @click.argument("slug")
-@_in_sentences
+@in_sentences
 def show(slug: str) -> None:
     """One clinic: its addresses, plan and status. No patient records."""
-    clinic = _find(slug)
+    clinic = find(slug)
     settings: Settings = current_app.config["PORTICO"]
     lines = {
         "Name": clinic.name,
@@ -148,10 +148,10 @@ def show(slug: str) -> None:
 @group.command("rename")
 @click.argument("slug")
 @click.argument("new_slug")
-@_in_sentences
+@in_sentences
 def rename(slug: str, new_slug: str) -> None:
     """Give a clinic another address. The old one redirects for good, and portal sessions end."""
-    with _inside(_find(slug)):
+    with inside(find(slug)):
         portal_settings.rename_portal(new_slug)
     _warn_of_look_alikes(new_slug)
     click.echo(f"{slug} is now {new_slug}.")
@@ -160,10 +160,10 @@ def rename(slug: str, new_slug: str) -> None:
 @group.command("plan")
 @click.argument("slug")
 @click.argument("plan", type=click.Choice([plan.value for plan in Plan]))
-@_in_sentences
+@in_sentences
 def plan_(slug: str, plan: str) -> None:
     """Set a clinic's plan."""
-    with _inside(_find(slug)):
+    with inside(find(slug)):
         before = provisioning.set_plan(Plan(plan))
         audit.record("plan.changed", plan=[before, plan])
     click.echo(f"{slug} is on the {plan} plan.")
@@ -171,7 +171,7 @@ def plan_(slug: str, plan: str) -> None:
 
 @group.command("suspend")
 @click.argument("slug")
-@_in_sentences
+@in_sentences
 def suspend(slug: str) -> None:
     """Close a clinic's portal and staff pages until resumed; nothing is lost."""
     _set_status(slug, Status.SUSPENDED)
@@ -179,14 +179,14 @@ def suspend(slug: str) -> None:
 
 @group.command("resume")
 @click.argument("slug")
-@_in_sentences
+@in_sentences
 def resume(slug: str) -> None:
     """Open a suspended clinic again."""
     _set_status(slug, Status.ACTIVE)
 
 
 def _set_status(slug: str, status: Status) -> None:
-    with _inside(_find(slug)):
+    with inside(find(slug)):
         before = provisioning.set_status(status)
         if status is Status.SUSPENDED:
             sessions.end_all_in_clinic("clinic suspended")
@@ -198,10 +198,10 @@ def _set_status(slug: str, status: Status) -> None:
 @click.argument("slug")
 @click.option("--email", required=True)
 @click.option("--name", default="")
-@_in_sentences
+@in_sentences
 def add_admin(slug: str, email: str, name: str) -> None:
     """Make somebody an admin: a new member is invited, one who was invited before is invited again."""
-    with _inside(_find(slug)):
+    with inside(find(slug)):
         staff.make_admin(email=email, name=name)
     click.echo(f"A letter is on its way to {email}.")
 

@@ -17,6 +17,7 @@ from sqlalchemy import ForeignKey, Index, Select, func, insert, literal, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clinic import actors, audit, mailed_links
+from clinic.actors import Actor, ActorKind
 from clinic.contacts import Contact, Relationship
 from clinic.invitation_list import matching
 from clinic.patients import Patient
@@ -206,17 +207,19 @@ def carry_out_chunk(batch: InvitationBatch, chunk: int = CHUNK) -> None:
     if batch.is_finished:
         return
     given_by = batch.made_by_id
+    with actors.acting(Actor(ActorKind.STAFF, given_by) if given_by else actors.SYSTEM):
+        stamp = audit.stamp()
     now = clock.now()
     inner, outer = _hmac_pads(keys.signing_key(link_tokens.KEY_PURPOSE))
     decided, given = _execute(
         batch.total > AT_ONCE,
         {
+            **stamp,
             "batch_id": batch.id,
             "chunk": chunk,
             "now": now,
             "expires_at": now + mailed_links.LASTS[Purpose.INVITATION],
             "given_by": given_by,
-            "actor_kind": actors.ActorKind.STAFF if given_by else actors.ActorKind.SYSTEM,
             "inner": inner,
             "outer": outer,
         },

@@ -9,7 +9,10 @@
 --   portico_portal    a portal user: rows about patients they hold live access to, and that the clinic shows
 --   portico_mailer    the worker's letters: this clinic's outbox, letterhead and key
 --   portico_operator  the command line: the clinic, its people who sign in, no records
+--   portico_auditor   proves the audit log's chain: its entries, which hold ids, and nothing else
 --   portico_queue     the worker's own bookkeeping: the queue's schema and nothing else
+--
+-- `portico_chain` owns the function that chains audit entries; nobody can become it.
 
 -- 1 Roles ------------------------------------------------------------------------------------------------------------
 
@@ -21,7 +24,7 @@ BEGIN
         CREATE ROLE portico LOGIN NOINHERIT;
     END IF;
     FOREACH wanted IN ARRAY ARRAY['portico_door', 'portico_staff', 'portico_portal', 'portico_mailer',
-                                  'portico_operator', 'portico_queue'] LOOP
+                                  'portico_operator', 'portico_auditor', 'portico_queue', 'portico_chain'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
@@ -29,6 +32,7 @@ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL; -- roles are the cluster's: another database was prepared at the same moment
         END;
+        CONTINUE WHEN wanted = 'portico_chain';
         IF NOT EXISTS (
             SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
             WHERE r.rolname = wanted AND u.rolname = 'portico'
@@ -50,7 +54,7 @@ BEGIN
     END LOOP;
     FOR thing IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') LOOP
         EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, portico, portico_door, portico_staff, portico_portal, '
-                       'portico_mailer, portico_operator, portico_queue', thing.relname);
+                       'portico_mailer, portico_operator, portico_auditor, portico_queue, portico_chain', thing.relname);
         IF thing.relname <> 'alembic_version' THEN
             EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', thing.relname);
             EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', thing.relname);
@@ -62,7 +66,8 @@ $nothing$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 -- Foreign-key checks run as the tables' owner, who is not always the database's.
 GRANT USAGE ON SCHEMA public TO CURRENT_USER;
-GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator,
+    portico_auditor, portico_chain;
 
 -- 3 Who is asking ----------------------------------------------------------------------------------------------------
 -- STABLE, never IMMUTABLE: an immutable reader of a setting leaks across clinics through cached plans.
@@ -70,7 +75,8 @@ GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_po
 
 CREATE SCHEMA IF NOT EXISTS app;
 REVOKE ALL ON SCHEMA app FROM PUBLIC;
-GRANT USAGE ON SCHEMA app TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+GRANT USAGE ON SCHEMA app TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator,
+    portico_auditor, portico_chain;
 
 CREATE OR REPLACE FUNCTION app.clinic_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
     AS $$ SELECT nullif(current_setting('app.clinic_id', true), '')::uuid $$;
@@ -157,7 +163,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 GRANT SELECT, INSERT ON account_lines, messages, message_attachments TO portico_staff;
 -- A family asks; staff can only answer.
 GRANT SELECT, UPDATE (state, ended_at, answer, answered_by_id) ON appointment_requests TO portico_staff;
-GRANT SELECT, INSERT ON audit_entries TO portico_staff;
 GRANT SELECT ON clinic_keys TO portico_staff;
 -- Staff issue and end links and end sessions; they read no token, no hash of one, and no password.
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, purpose, email_norm, issued_at, expires_at, misses, ended_at,
@@ -193,7 +198,6 @@ CREATE POLICY door ON clinic_logos FOR SELECT TO portico_door USING (clinic_id =
 CREATE POLICY door ON clinic_keys FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON portal_access FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON patients FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
-CREATE POLICY door ON audit_entries FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id());
 
 GRANT SELECT, UPDATE (accepted_at, last_sign_in_at, language) ON portal_users TO portico_door;
 GRANT SELECT, UPDATE (name, accepted_at, last_sign_in_at) ON staff_members TO portico_door;
@@ -206,7 +210,6 @@ GRANT SELECT ON portal_settings, clinic_logos, clinic_keys TO portico_door;
 GRANT SELECT (clinic_id, portal_user_id, patient_id, ended_at, ends_at) ON portal_access TO portico_door;
 -- The birth date that an invitation asks for, and nothing else of a patient.
 GRANT SELECT (clinic_id, id, birth_on, status) ON patients TO portico_door;
-GRANT INSERT ON audit_entries TO portico_door;
 
 -- 7 Portal users: what is theirs to see, and what the clinic shows ---------------------------------------------------
 
@@ -303,12 +306,10 @@ CREATE POLICY withdraw ON appointment_requests FOR UPDATE TO portico_portal
 
 CREATE POLICY portal ON portal_settings FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
 CREATE POLICY portal ON clinic_keys FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
--- The one letter a portal user causes goes to themselves; what they do is recorded as theirs.
+-- The one letter a portal user causes goes to themselves.
 CREATE POLICY post ON letters FOR INSERT TO portico_portal
     WITH CHECK (clinic_id = app.clinic_id() AND kind = 'password_changed'
                 AND to_address = (SELECT email FROM portal_users WHERE id = app.portal_user_id()));
-CREATE POLICY post ON audit_entries FOR INSERT TO portico_portal
-    WITH CHECK (clinic_id = app.clinic_id() AND actor_kind = 'portal_user' AND actor_id = app.portal_user_id());
 
 GRANT SELECT ON
     portal_access, patients, document_types, documents, document_contents, appointments, account_lines, invoices,
@@ -320,7 +321,7 @@ GRANT SELECT, UPDATE (name, phone, language) ON portal_users TO portico_portal;
 GRANT SELECT, INSERT, DELETE ON passwords TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (ended_at, ended_reason) ON sessions TO portico_portal;
 GRANT SELECT (clinic_id, id, portal_user_id, staff_member_id, purpose, ended_at), UPDATE (ended_at, ending) ON mailed_links TO portico_portal;
-GRANT INSERT ON letters, audit_entries TO portico_portal;
+GRANT INSERT ON letters TO portico_portal;
 
 -- 8 The mailer -------------------------------------------------------------------------------------------------------
 
@@ -348,14 +349,45 @@ CREATE POLICY operator ON mailed_links TO portico_operator
 CREATE POLICY operator ON sessions TO portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY operator ON letters FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
-CREATE POLICY operator ON audit_entries FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
 GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members TO portico_operator;
 GRANT UPDATE (role) ON staff_members TO portico_operator;
 GRANT SELECT, INSERT, UPDATE (ended_at, ending, letter_id) ON mailed_links TO portico_operator;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, ended_at), UPDATE (ended_at, ended_reason) ON sessions TO portico_operator;
-GRANT INSERT ON letters, audit_entries TO portico_operator;
+GRANT INSERT ON letters TO portico_operator;
 
--- 10 The queue: enqueue from any role that changes something; run as portico_queue only ------------------------------
+-- 10 The audit log: everybody adds to it, nobody changes it, and only the chain's own function numbers it ------------
+
+CREATE POLICY door ON audit_entries FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON audit_entries FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
+-- What a portal user does is recorded as theirs.
+CREATE POLICY post ON audit_entries FOR INSERT TO portico_portal
+    WITH CHECK (clinic_id = app.clinic_id() AND actor_kind = 'portal_user' AND actor_id = app.portal_user_id());
+GRANT INSERT (clinic_id, id, at, actor_kind, actor_role, actor_id, actor_name, event, result, patient_id, subject_id,
+              request_id, address, details)
+    ON audit_entries TO portico_door, portico_staff, portico_portal, portico_operator;
+
+GRANT SELECT ON audit_entries TO portico_staff, portico_auditor, portico_chain;
+CREATE POLICY proof ON audit_entries FOR SELECT TO portico_auditor USING (clinic_id = app.clinic_id());
+GRANT SELECT ON clinics, clinic_addresses TO portico_auditor;
+CREATE POLICY proof ON clinics FOR SELECT TO portico_auditor USING (id = app.clinic_id());
+CREATE POLICY proof ON clinic_addresses FOR SELECT TO portico_auditor USING (clinic_id = app.clinic_id());
+
+CREATE POLICY chain ON audit_entries FOR SELECT TO portico_chain USING (clinic_id = app.clinic_id());
+CREATE POLICY number ON audit_entries FOR UPDATE TO portico_chain
+    USING (clinic_id = app.clinic_id() AND number IS NULL) WITH CHECK (clinic_id = app.clinic_id());
+GRANT UPDATE (number, previous_hash, hash) ON audit_entries TO portico_chain;
+DO $chain$
+BEGIN
+    -- To give a function away one must be able to become its new owner, who must be able to create one there.
+    GRANT portico_chain TO CURRENT_USER;
+    GRANT CREATE ON SCHEMA app TO portico_chain;
+    ALTER FUNCTION app.chain_audit_entry() OWNER TO portico_chain;
+    REVOKE CREATE ON SCHEMA app FROM portico_chain;
+    REVOKE ALL ON FUNCTION app.chain_audit_entry() FROM PUBLIC;
+END
+$chain$;
+
+-- 11 The queue: enqueue from any role that changes something; run as portico_queue only ------------------------------
 
 GRANT USAGE ON SCHEMA q TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA q TO portico_queue;

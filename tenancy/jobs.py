@@ -74,7 +74,9 @@ def outside_clinics(name: str, **options: Any) -> Callable[[Callable[..., None]]
     return declare
 
 
-def every_clinic(name: str, cron: str, role: Role) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def every_clinic(
+    name: str, cron: str, role: Role, *, suspended: bool = False
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Declare a periodic job that walks the directory. One clinic's failure does not stop the others."""
 
     def declare(work: Callable[[], None]) -> Callable[[], None]:
@@ -83,7 +85,7 @@ def every_clinic(name: str, cron: str, role: Role) -> Callable[[Callable[[], Non
         def run(context: JobContext, /, timestamp: int) -> None:
             flask: Flask = context.additional_context["flask"]
             with flask.app_context():
-                walk_clinics(work, role)
+                walk_clinics(work, role, suspended=suspended)
 
         return work
 
@@ -99,12 +101,12 @@ async def retry_stalled(context: JobContext, /, timestamp: int) -> None:
         await manager.retry_job(job)
 
 
-def walk_clinics(work: Callable[[], None], role: Role) -> None:
-    """Run `work` inside every active clinic, each on its own."""
+def walk_clinics(work: Callable[[], None], role: Role, *, suspended: bool = False) -> None:
+    """Run `work` inside every active clinic, and perhaps every suspended one, each on its own."""
     with transaction():
         listed = clinics.in_directory()
     for clinic in listed:
-        if not clinic.is_active:
+        if not (clinic.is_active or suspended):
             continue
         try:
             with clinics.open_clinic(clinic, role):

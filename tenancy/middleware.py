@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
-from tenancy import client_address, clinics, sites
+from tenancy import client_address, clinics, requests, sites
 from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
 from tenancy.settings import Settings
@@ -35,7 +35,7 @@ class ClinicMiddleware:
         if isinstance(site, sites.Unknown):
             return _plain(start_response, "404 Not Found", b"Not found.\n")
         environ[SITE] = site
-        environ[client_address.CLIENT] = client_address.read(environ, self.settings)
+        environ[client_address.CLIENT] = client = client_address.read(environ, self.settings)
         # Known, not asked: no forwarded header decides whether cookies are secure.
         environ["wsgi.url_scheme"] = self.settings.scheme
         # Flask routes by this again: whatever spelling came, both read the same.
@@ -47,7 +47,7 @@ class ClinicMiddleware:
                 return self._moved(start_response, site, clinic, path)
             clinic = None
         environ[CLINIC] = clinic
-        with clinics.open_clinic(clinic, Role.DOOR) if clinic else nullcontext():
+        with requests.answering(client), clinics.open_clinic(clinic, Role.DOOR) if clinic else nullcontext():
             return self.inner(environ, start_response)
 
     def _find(self, slug: str) -> ClinicEntry | None:

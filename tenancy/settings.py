@@ -21,6 +21,7 @@ KNOWN = {
     "PORTICO_MAIL_SENDER",
     "PORTICO_OPERATOR",
     "PORTICO_TRUSTED_PROXY",
+    "PORTICO_AUDIT_ANCHORS",
 }
 # Read by the tests and the two commands, never by the application.
 OF_THE_COMMANDS = {"PORTICO_EVERY_TIER", "PORTICO_DATA"}
@@ -55,6 +56,7 @@ class Settings:
     mail_sender: str
     operator: str | None
     trusted_proxy: str | None = None  # BY_SOCKET or an address; None where no proxy stands in front
+    audit_anchors: Path | None = None  # the folder, outside the database, that keeps the audit log's heads
 
     @property
     def authority(self) -> str:
@@ -158,6 +160,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     security = reader.text("PORTICO_MAIL_SECURITY", default="starttls")
     if security not in MAIL_SECURITY:
         reader.faults.append("PORTICO_MAIL_SECURITY must be none, starttls or tls.")
+    anchors = reader.text("PORTICO_AUDIT_ANCHORS", required=False)
+    if anchors and not Path(anchors).is_dir():
+        reader.faults.append(f"PORTICO_AUDIT_ANCHORS names {anchors}, which is not a folder.")
     settings = Settings(
         scheme=scheme,
         base=base,
@@ -174,6 +179,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         mail_sender=reader.text("PORTICO_MAIL_SENDER"),
         operator=reader.text("PORTICO_OPERATOR", required=False) or None,
         trusted_proxy=_trusted_proxy(reader),
+        audit_anchors=Path(anchors) if anchors else None,
     )
     reader.unknown()
     if reader.faults:

@@ -16,6 +16,7 @@ class Role(StrEnum):
     PORTAL = "portico_portal"
     MAILER = "portico_mailer"
     OPERATOR = "portico_operator"
+    AUDITOR = "portico_auditor"  # proves the audit log's chain; sees ids
 
 
 class NoClinicOpen(RuntimeError):

@@ -66,7 +66,7 @@ class StaffMember(ClinicOwned, Base):
 
     @property
     def holder(self) -> Holder:
-        return Holder(staff_member_id=self.id)
+        return Holder(staff_member_id=self.id, role=self.role)
 
     @property
     def may_sign_in(self) -> bool:

@@ -39,6 +39,9 @@ MUTATIONS = {
     "role inherits": ("ALTER ROLE portico INHERIT", "portico"),
     "role is a member of the owner": ("GRANT portico_owner TO portico", "portico is a portico_owner"),
     "audit can be changed": ("GRANT UPDATE ON audit_entries TO portico_staff", "portico_staff may change audit_entries"),
+    "audit entry with a chosen number": ("GRANT INSERT ON audit_entries TO portico_staff", "portico_staff may set number"),
+    "chain's function as the owner's": ("ALTER FUNCTION app.chain_audit_entry() OWNER TO portico_owner", "chain_audit_entry"),
+    "chain's role can be taken": ("GRANT portico_chain TO portico", "portico is a portico_chain"),
 }  # fmt: skip
 
 

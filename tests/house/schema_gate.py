@@ -9,6 +9,8 @@ OUR_ROLES = (
     "portico_portal",
     "portico_mailer",
     "portico_operator",
+    "portico_auditor",
+    "portico_chain",
     "portico_queue",
 )
 OLDEST_SERVER = 150000
@@ -47,7 +49,8 @@ CHECKS = {
           AND NOT coalesce('security_invoker=true' = ANY (reloptions) OR 'security_invoker=on' = ANY (reloptions), false)""",
     "function that runs as its owner": """
         SELECT proname FROM pg_proc
-        WHERE prosecdef AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)""",
+        WHERE prosecdef AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)
+          AND NOT (proname = 'chain_audit_entry' AND proowner = 'portico_chain'::regrole)""",
     "immutable function that reads a setting": """
         SELECT proname FROM pg_proc
         WHERE provolatile = 'i' AND prosrc ~ 'current_setting|app\\.clinic_id|app\\.portal_user_id'
@@ -93,14 +96,20 @@ CHECKS = {
         FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
         WHERE u.rolname LIKE 'portico%' AND u.rolname <> 'portico_owner'
           AND NOT (u.rolname = 'portico' AND r.rolname IN ('portico_door', 'portico_staff', 'portico_portal',
-                                                           'portico_mailer', 'portico_operator', 'portico_queue'))""",
+                                                           'portico_mailer', 'portico_operator', 'portico_auditor',
+                                                           'portico_queue'))""",
     "function with no fixed owner's path": """
         SELECT proname FROM pg_proc
         WHERE prosecdef AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)
           AND NOT EXISTS (SELECT FROM unnest(coalesce(proconfig, '{}')) AS setting WHERE setting LIKE 'search_path=%')""",
+    "audit entry whose place can be chosen": """
+        SELECT r || ' may set ' || c FROM unnest(ARRAY['portico_door', 'portico_staff', 'portico_portal', 'portico_mailer',
+                                                       'portico_operator', 'portico_auditor']) AS r,
+             unnest(ARRAY['number', 'previous_hash', 'hash']) AS c
+        WHERE has_column_privilege(r, 'audit_entries', c, 'INSERT, UPDATE')""",
     "append-only table that can be changed": """
         SELECT r || ' may change ' || t FROM unnest(ARRAY['portico_door', 'portico_staff', 'portico_portal',
-                                                          'portico_mailer', 'portico_operator']) AS r,
+                                                          'portico_mailer', 'portico_operator', 'portico_auditor']) AS r,
              unnest(ARRAY['audit_entries', 'account_lines']) AS t
         WHERE has_any_column_privilege(r, t::regclass, 'UPDATE') OR has_table_privilege(r, t, 'DELETE')""",
 }
