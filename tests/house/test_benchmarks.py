@@ -1,10 +1,10 @@
-"""The benchmark that the README quotes still runs, and what makes its numbers flat is still there."""
+"""The benchmarks that the README quotes still run, and what makes their numbers flat is still there."""
 
 import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from benchmarks import inviting
+from benchmarks import audit, inviting
 from clinic import demo
 from tenancy.database import db
 from tests.inside import inside
@@ -16,6 +16,14 @@ def test_the_benchmark_of_inviting_runs_and_prints(capsys: pytest.CaptureFixture
     assert set(found) >= {"first page ms", "middle page ms", "nearly exhausted page ms", "inviting ÷ bare"}
     with capsys.disabled():
         print("\n" + "\n".join(f"  {name:<28} {value:10.2f}" for name, value in found.items()))
+
+
+@pytest.mark.bench
+def test_the_benchmark_of_the_audit_log_runs_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    found = audit.run(events=800, rows=50_000)
+    assert found["chained events a second"] > 0
+    with capsys.disabled():
+        print("\n" + "\n".join(f"  {name:<34} {value:10.2f}" for name, value in found.items()))
 
 
 def test_the_invite_list_reads_its_own_index_from_the_cursor_on(app: Flask) -> None:
