@@ -45,6 +45,7 @@ def create_app(read: Settings | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8},
     )
     app.url_map.converters["portal_slug"] = PortalSlug
+    app.url_map.merge_slashes = False  # one address a page: what a cache and we could read differently is not found
     cookies.install(app, known)
     requests.name_in_log()
     pages.install(app)

@@ -22,7 +22,7 @@ from tenancy.errors import Conflict, NotFound, Refused
 from ui.forms import DateField, PorticoForm, at_most, required
 
 # A document is foreign content: opened in the browser, it may run nothing and load nothing.
-SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
 class DocumentForm(PorticoForm):

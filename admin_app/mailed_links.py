@@ -47,9 +47,7 @@ def followed_link(purpose: str, secret: str) -> AnyResponse:
     if purpose not in ON_ADMIN_HOST:
         raise NotFound("link")
     session["link"] = {purpose: secret[:LONGEST_SECRET]}
-    answer = redirect(url_for(f"admin.{purpose.replace('-', '_')}_link"), 303)
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
+    return redirect(url_for(f"admin.{purpose.replace('-', '_')}_link"), 303)
 
 
 @admin.route("/link/staff-invitation", methods=["GET", "POST"])

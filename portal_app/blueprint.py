@@ -23,7 +23,7 @@ from portal_app import (
     wayfinding,
 )
 from tenancy.middleware import CLINIC
-from ui import pages
+from ui import headers
 from ui.doors import is_open
 
 GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
@@ -82,7 +82,7 @@ def install(app: Flask) -> None:
     portal.after_request(guards.record_refusal)
     portal.context_processor(worn)
     app.register_blueprint(portal)
-    pages.CACHEABLE.add("portal.logo")  # its address changes with it
+    headers.CACHEABLE.add("portal.logo")  # its address changes with it
 
 
 def worn() -> dict[str, Any]:

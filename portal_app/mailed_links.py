@@ -32,9 +32,7 @@ class NewPasswordForm(PorticoForm):
 @open_page
 def arrive(purpose: str, secret: str) -> Response:
     session[SECRETS] = {purpose: secret[:LONGEST_SECRET]}
-    answer = redirect(url_for(PAGES[Purpose(purpose)]), 303)
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
+    return redirect(url_for(PAGES[Purpose(purpose)]), 303)
 
 
 @open_page

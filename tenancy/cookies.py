@@ -7,7 +7,7 @@ import logging
 
 from flask import Flask, Request, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from tenancy.middleware import CLINIC, SITE
 from tenancy.settings import Settings
@@ -37,13 +37,33 @@ class HostBoundSessions(SecureCookieSessionInterface):
         return serializer
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        opened = super().open_session(app, request)
-        if opened is not None and not opened and self.get_cookie_name(app) in request.cookies:
-            log.warning("session.host_mismatch: a cookie that was not made for this host, or an old one")
+        serializer = self.get_signing_serializer(app)
+        if serializer is None:
+            return None
+        sent = values_of(self.get_cookie_name(app), request.environ.get("HTTP_COOKIE", ""))
+        opened = self.session_class()
+        if len(sent) > 1:
+            log.warning("session.cookie_doubled: one of them was planted, and nothing tells which")
+            opened.modified = True  # and empty: the answer clears it
+        elif sent:
+            try:
+                lifetime = int(app.permanent_session_lifetime.total_seconds())
+                return self.session_class(serializer.loads(sent[0], max_age=lifetime))
+            except BadSignature:
+                log.warning("session.host_mismatch: a cookie that was not made for this host, or an old one")
         return opened
 
     def get_cookie_path(self, app: Flask) -> str:
         return "/"
+
+
+def values_of(name: str, header: str) -> list[str]:
+    """What a Cookie header holds under exactly this name. Nothing is unquoted, decoded or stripped but plain blanks.
+
+    A sibling's host can plant a cookie whose name some parsers take for ours (a no-break space before it, quotes).
+    """
+    pairs = (piece.strip(" \t").partition("=") for piece in header.split(";"))
+    return [value for key, equals, value in pairs if key == name and equals]
 
 
 def install(app: Flask, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
-from tenancy import client_address, clinics, requests, sites
+from tenancy import client_address, clinics, headers, requests, sites
 from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
 from tenancy.settings import Settings
@@ -20,6 +20,7 @@ from tenancy.tenant import Role
 
 CLINIC = "portico.clinic"  # environ key: the open clinic's directory entry
 SITE = "portico.site"  # environ key: which door the request came to
+ORIGIN = "portico.origin"  # environ key: that door's own origin, as a browser writes it
 
 
 class ClinicMiddleware:
@@ -32,15 +33,21 @@ class ClinicMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         site = sites.site_of(environ.get("HTTP_HOST", ""), self.settings)
-        if isinstance(site, sites.Unknown):
+        asked_for = environ.get("PATH_INFO", "/")
+        slug, path = _slug_and_path(site, asked_for)
+        start_response = headers.dressed(
+            start_response, is_secure=self.settings.is_secure, holds_secret=sites.path_without_secret(path) != path
+        )
+        # Werkzeug reads //page as /page; a cache or a proxy would not.
+        if isinstance(site, sites.Unknown) or asked_for.startswith("//"):
             return _plain(start_response, "404 Not Found", b"Not found.\n")
         environ[SITE] = site
         environ[client_address.CLIENT] = client = client_address.read(environ, self.settings)
+        environ[ORIGIN] = f"{self.settings.scheme}://{sites.host_of(site, self.settings)}"
         # Known, not asked: no forwarded header decides whether cookies are secure.
         environ["wsgi.url_scheme"] = self.settings.scheme
         # Flask routes by this again: whatever spelling came, both read the same.
         environ["HTTP_HOST"] = sites.host_of(site, self.settings)
-        slug, path = _slug_and_path(site, environ.get("PATH_INFO", "/"))
         clinic = self._find(slug) if slug else None
         if clinic and clinic.slug != slug:
             if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
@@ -68,7 +75,7 @@ class ClinicMiddleware:
 def _slug_and_path(site: sites.Site, path: str) -> tuple[str | None, str]:
     """The slug a request names and the path below it."""
     if isinstance(site, sites.Portal):
-        return site.slug, "/" + path.lstrip("/")
+        return site.slug, path
     if isinstance(site, sites.Admin):
         first, _, rest = path.removeprefix("/").partition("/")
         return (first, f"/{rest.lstrip('/')}") if may_be_taken(first) else (None, path)
@@ -83,8 +90,6 @@ def _plain(
         [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
             *headers,
         ],

@@ -1,4 +1,4 @@
-"""What every page wears: language, template globals and filters, static files, headers, and the answers to errors.
+"""What every page wears: language, template globals and filters, static files, and the answers to errors.
 
 `install(app)` sets it all up. Each face adds, by a context processor, the values that `ui/shell.html` draws:
 `clinic`, `person`, `navigation`, `home_url`, `sign_out_url`, `logo_url`.
@@ -30,12 +30,12 @@ from werkzeug.wrappers import Response as AnyResponse
 from tenancy.errors import Conflict, NotAllowed, NotFound, PorticoError, Refused
 from tenancy.middleware import CLINIC, SITE
 from tenancy.sites import Admin, front_door_url
-from ui import accent, languages
+from ui import accent, headers, languages, origins
+from ui.origins import SentFromElsewhere
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 A_YEAR, A_DAY = 31_536_000, 86_400
-CACHEABLE = {"ui.static_file", "ui.accent_stylesheet"}
 
 STATUSES: dict[type[PorticoError], int] = {NotFound: 404, NotAllowed: 403, Refused: 422, Conflict: 409}
 
@@ -63,16 +63,6 @@ ANSWERS = {
 }
 EXPIRED_FORM = _l("This page was open for too long. Go back, load it again and repeat the step.")
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), "
-    "microphone=(), midi=(), payment=(), usb=()",
-}
 csrf = CSRFProtect()
 
 
@@ -91,10 +81,14 @@ def install(app: Flask) -> None:
     """Dress the application. Build it with `static_folder=None`: static files are served here."""
     # A form's token lives as long as its session, so that a page left open can still be sent.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
+    # Stricter than Flask-WTF's look at the Referer, which pages that hold a secret do not send.
+    app.config.setdefault("WTF_CSRF_SSL_STRICT", False)
+    app.before_request(origins.refuse_others)
     csrf.init_app(app)
     languages.install(app, str(HERE / "translations"))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(static_url=static_url, accent_url=accent_url)
+    app.jinja_env.globals["script_nonce"] = headers.script_nonce
     app.jinja_env.filters.update(day=day, long_day=long_day, day_time=day_time, time_of_day=time_of_day, money=money)
     app.jinja_env.filters["at_sign"] = at_sign
 
@@ -105,7 +99,9 @@ def install(app: Flask) -> None:
     app.register_blueprint(rooms)
     app.register_error_handler(PorticoError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
-    app.after_request(_with_headers)
+    for stray in (CSRFError, SentFromElsewhere):
+        app.register_error_handler(stray, _answer_stray_form)
+    app.after_request(headers.dress)
 
 
 def _on_every_host(
@@ -206,7 +202,7 @@ def at_sign(address: str | None) -> str:
     return Markup("<wbr>@").join((address or "").split("@"))
 
 
-# Errors and headers
+# Errors
 
 
 def _start_page() -> str:
@@ -216,13 +212,13 @@ def _start_page() -> str:
     return f"/{clinic.slug}/" if at_admin and clinic else "/"
 
 
-def _answer(status: int, message: Any = None) -> Response:
-    title, advice = ANSWERS.get(status) or ANSWERS[500 if status >= 500 else 400]
+def _answer(status: int, message: Any = None, title: Any = None) -> Response:
+    usual, advice = ANSWERS.get(status) or ANSWERS[500 if status >= 500 else 400]
     # Rendered without the faces' context: an error page reads no session and no database.
     page = current_app.jinja_env.get_template("errors/error.html")
     settings = current_app.config.get("PORTICO")
     front_door = front_door_url(settings) if settings and status == 404 else None
-    text = page.render(title=title, message=message or advice, front_door=front_door, home_url=_start_page())
+    text = page.render(title=title or usual, message=message or advice, front_door=front_door, home_url=_start_page())
     return Response(text, status, mimetype="text/html")
 
 
@@ -231,21 +227,18 @@ def _answer_refusal(error: PorticoError) -> AnyResponse:
     return _answer(status, None if status == 404 else error.message)
 
 
+def _answer_stray_form(error: CSRFError | SentFromElsewhere) -> AnyResponse:
+    """Of another origin's page, or without this session's own token: the person may do it, from the page itself."""
+    message = error.message if isinstance(error, SentFromElsewhere) else EXPIRED_FORM
+    return _answer(403, message, ANSWERS[400][0])
+
+
 def _answer_http_error(error: HTTPException) -> AnyResponse:
     if error.response is not None or error.code is None or error.code < 400:  # a view's own answer, or a redirect
         return error.get_response()
-    answer = _answer(error.code, EXPIRED_FORM if isinstance(error, CSRFError) else None)
+    answer = _answer(error.code)
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             answer.headers[name] = value
     return answer
 
-
-def _with_headers(answer: AnyResponse) -> AnyResponse:
-    for name, value in HEADERS.items():
-        answer.headers.setdefault(name, value)
-    if request.is_secure:
-        answer.headers.setdefault("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
-    if request.endpoint not in CACHEABLE or answer.status_code >= 400:
-        answer.headers["Cache-Control"] = "no-store"
-    return answer

@@ -84,7 +84,7 @@ def is_a_stranger(world: World, thief: Visitor, face: str, slug: str) -> None:
             assert seen(answer, {}) == seen(expected, {}), (method, str(route))
         if "POST" in route.methods:
             answer = ask(thief.at(thief.base_url), route, "POST", ids, slug=slug)
-            assert answer.status_code == 400, (str(route), answer.status_code)
+            assert answer.status_code == 403, (str(route), answer.status_code)
     world.nothing_changed()
 
 

@@ -26,7 +26,7 @@ from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests.conftest import BASE, PORT
 from tests.inside import inside, path_of, send_link
-from tests.visitor import Visitor
+from tests.visitor import Visitor, compared
 
 OLD, SECOND, THIRD = demo.ELM, "elm-lane", "elm-park"
 
@@ -60,10 +60,10 @@ def check_old_name_redirects(app: Flask) -> None:
             assert secret not in answer.text
             assert answer.headers["Referrer-Policy"] == "no-referrer"
     doubled = visitor.get("/x", environ_overrides={"PATH_INFO": "//evil.test/x"})
-    assert doubled.headers["Location"] == f"{host(SECOND)}/evil.test/x"
+    assert doubled.status_code == 404 and "Location" not in doubled.headers
     for method in ("post", "put", "patch", "delete", "options"):
         answer = getattr(visitor.client, method)("/sign-in", base_url=host(OLD))
-        assert answer.status_code in (400, 404, 405), method
+        assert answer.status_code in (400, 403, 404, 405), method
         assert "Location" not in answer.headers
     staff_page = Visitor(app, f"http://admin.{BASE}:{PORT}").get(f"/{OLD}/patients?q=lopez")
     assert staff_page.headers["Location"] == f"http://admin.{BASE}:{PORT}/{SECOND}/patients"
@@ -96,7 +96,7 @@ def test_a_suspended_clinic_and_one_that_never_was_look_the_same(app: Flask) -> 
     rename(app, OLD, SECOND)
     with inside(app, SECOND, Role.OPERATOR):
         provisioning.set_status(clinics.Status.SUSPENDED)
-    answers = {(a.status_code, a.text) for a in (Visitor(app, host(n)).get("/sign-in") for n in (OLD, SECOND, "nowhere"))}
+    answers = {(a.status_code, compared(a.text)) for a in (Visitor(app, host(n)).get("/sign-in") for n in (OLD, SECOND, "nowhere"))}
     assert len(answers) == 1
     assert answers.pop()[0] == 404
 

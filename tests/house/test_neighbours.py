@@ -105,13 +105,13 @@ def _mixed(what: str, route: Route, own: Ids, other: Ids) -> Iterator[tuple[str,
 
 def differences(house: House, routes: Iterable[Route], people: Iterable[Asker] = ()) -> list[str]:
     """Answers that tell somebody else's thing from none, and tables that were changed by asking."""
-    before = whole_database.fingerprints(house.connection, but=("sessions", "audit_entries"))
+    before = whole_database.fingerprints(house.connection, but=whole_database.OF_LOOKING)
     found = []
     for route in routes:
         for asker in people or house.askers:
             if asker.face == route.face and route.gate[asker.name] == "in":
                 found += _in_the_address(route, asker) + _in_form_and_query(route, asker)
-    after = whole_database.fingerprints(house.connection, but=("sessions", "audit_entries"))
+    after = whole_database.fingerprints(house.connection, but=whole_database.OF_LOOKING)
     return found + [f"changed: {table}" for table in before if before[table] != after[table]]
 
 

@@ -11,6 +11,9 @@ from flask import Flask
 from tests.conftest import Cluster
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+# What a look at a page may write: when it was, that it was, and how far a conversation was read.
+OF_LOOKING = ("sessions", "audit_entries")
+READ_UNTIL = ("family_read_at", "clinic_read_at")
 
 
 @contextmanager
@@ -30,13 +33,20 @@ def tables(connection: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def fingerprints(connection: Connection, clinic_id: UUID | None = None, *, but: tuple[str, ...] = ()) -> dict[str, str]:
+def fingerprints(
+    connection: Connection,
+    clinic_id: UUID | None = None,
+    *,
+    but: tuple[str, ...] = (),
+    but_columns: tuple[str, ...] = (),
+) -> dict[str, str]:
     """Table → a hash of its rows, of one clinic or of all."""
     which = f"WHERE clinic_id = '{clinic_id}'" if clinic_id else ""
+    row = f"(to_jsonb(t) - '{{{','.join(but_columns)}}}'::text[])::text" if but_columns else "t::text"
     found = {}
     for table in tables(connection):
         if table not in but:
-            query = f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t {which}"
+            query = f"SELECT md5(coalesce(string_agg({row}, '|' ORDER BY {row}), '')) FROM {table} t {which}"
             found[table] = connection.execute(query.encode()).fetchone()[0]  # type: ignore[index]
     return found
 

@@ -1,0 +1,231 @@
+"""T39: every answer says who may run, frame, read and keep it; and no cache keeps what only one person may see.
+
+Lost if it fails: markup that slipped into a page runs, a page is framed and clicked through, or a shared computer, a
+proxy or a careless cache shows one family's page to the next.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from flask import Flask, Response
+from werkzeug.test import TestResponse
+
+from clinic import demo
+from tenancy import headers
+from tests.house import route_map
+from tests.house.route_map import PEOPLE, Ids, Route, ask, standing_at, undone
+from tests.visitor import Visitor
+
+DECLARED = route_map.declared()
+PAGE_POLICY = re.compile(
+    r"default-src 'self'; script-src 'nonce-([\w-]{22})' 'strict-dynamic'; style-src 'self'; img-src 'self' data:; "
+    r"object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+)
+FIXED = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+CHOSEN = ("Content-Security-Policy", "Referrer-Policy", "Permissions-Policy", "Cache-Control")
+TRICKS = ("/x.css", ";.js", ".css", "%0a", "%00", "%20", "/x.png", "%2f", "/..%2fx.js", "%3f.css", "\\x.js", "%0d%0aX: y")
+
+
+@dataclass
+class World:
+    app: Flask
+    ids: Ids
+    at: dict[tuple[str, str], Visitor]
+    nonces: set[str] = field(default_factory=set)
+
+
+@pytest.fixture
+def world(app: Flask) -> World:
+    route_map.prepare(app, demo.ELM)
+    visitors = route_map.people(app)
+    at = {(person, face): standing_at(visitors[person], face) for person in PEOPLE for face in route_map.FACES}
+    return World(app, route_map.ids_of(app, demo.ELM, "Leo Lopez"), at)
+
+
+def faults(world: World, answer: TestResponse, *, holds_secret: bool = False, may_be_kept: bool = False) -> Iterator[str]:
+    """What an answer fails to say."""
+    for name in (*FIXED, *CHOSEN):
+        if len(answer.headers.getlist(name)) != 1:
+            yield f"{name}: {answer.headers.getlist(name)}"
+            return
+    yield from (name for name, value in FIXED.items() if answer.headers[name] != value)
+    if answer.headers["Referrer-Policy"] not in ({"no-referrer"} if holds_secret else {"same-origin", "no-referrer"}):
+        yield "Referrer-Policy"
+    if "=()" not in answer.headers["Permissions-Policy"] or "=*" in answer.headers["Permissions-Policy"]:
+        yield "Permissions-Policy"
+    if answer.headers["Cache-Control"] != "no-store" and not may_be_kept:
+        yield f"Cache-Control: {answer.headers['Cache-Control']}"
+    if not may_be_kept and {"ETag", "Last-Modified", "Expires", "Age"} & set(answer.headers.keys()):
+        yield "something to ask again by"
+    if [name for name, _ in answer.headers if name.lower().startswith("access-control-")]:
+        yield "an open door for other origins"
+    yield from faults_of_policy(world, answer)
+
+
+def faults_of_policy(world: World, answer: TestResponse) -> Iterator[str]:
+    policy = answer.headers["Content-Security-Policy"]
+    if answer.mimetype != "text/html":
+        if "default-src 'none'" not in policy or "frame-ancestors 'none'" not in policy or "script-src" in policy:
+            yield f"Content-Security-Policy: {policy}"
+        return
+    nonce = PAGE_POLICY.fullmatch(policy)
+    if nonce is None or nonce[1] in world.nonces:
+        yield f"Content-Security-Policy: {policy}"
+        return
+    world.nonces.add(nonce[1])
+    if [tag for tag in re.findall(r"<script[^>]*>", answer.text) if f' nonce="{nonce[1]}"' not in tag]:
+        yield "a script without the nonce"
+    if re.search(r"""(?:src|action)=["']?(?:https?:)?//""", answer.text):
+        yield "something from another host"
+
+
+def faults_everywhere(world: World, routes: list[Route]) -> list[str]:
+    """Every route, by every method, asked by everybody, as it stands and of somebody else's things."""
+    found = []
+    strangers = route_map.made_up(world.ids)
+    for route in routes:
+        for person in PEOPLE:
+            for method in sorted(route.methods):
+                for ids in (world.ids, strangers) if route.ids else (world.ids,):
+                    with undone(world.app):
+                        visitor = world.at[person, route.face]
+                        answer = ask(visitor.at(visitor.base_url), route, method, ids)
+                    keeps = is_file(route) and answer.status_code == 200 and method in ("GET", "HEAD")
+                    found += [
+                        f"{method} {route}, {person}, {answer.status_code}: {fault}"
+                        for fault in faults(world, answer, holds_secret="<secret>" in route.rule, may_be_kept=keeps)
+                    ]
+    return found
+
+
+def is_file(route: Route) -> bool:
+    """Style sheets, scripts and logos, which belong to nobody and whose address changes with them."""
+    return "/static/" in route.rule or route.rule.endswith(".png")
+
+
+@pytest.mark.slow
+def test_every_answer_to_everybody_wears_every_header(world: World) -> None:
+    assert not (found := faults_everywhere(world, DECLARED)), "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path", "status"),
+    [
+        ("http://nowhere.localhost:8000", "/", 404),
+        ("http://evil.example", "/", 404),
+        ("http://elm-street.localhost:8000", "/nowhere", 404),
+        ("http://admin.localhost:8000", "/", 404),
+        ("http://admin.localhost:8000", "/nowhere/patients", 404),
+        ("http://localhost:8000", "/static/000/portico.css", 404),
+        ("http://evil.example", "/link/invitation/secret", 404),
+        ("http://elm-street.localhost:8000", "/link/nothing/secret", 404),
+        ("http://elm-street.localhost:8000", "/link/invitation/secret/and/more", 404),
+        ("http://admin.localhost:8000", "/elm-street/link/nothing/secret", 404),
+    ],
+)
+def test_so_does_what_is_answered_before_any_page(world: World, base_url: str, path: str, status: int) -> None:
+    for method in ("GET", "HEAD", "POST", "OPTIONS", "TRACE", "DELETE"):
+        answer = Visitor(world.app, base_url).client.open(path, method=method, base_url=base_url)
+        assert answer.status_code == status or method != "GET"
+        assert not list(faults(world, answer, holds_secret="/link/" in path)), (method, answer.headers)
+
+
+def test_so_does_an_error_of_ours(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_values: Any) -> None:
+        raise ZeroDivisionError("Leo Lopez")
+
+    monkeypatch.setitem(world.app.view_functions, "portal.profile", broken)
+    monkeypatch.setitem(world.app.config, "PROPAGATE_EXCEPTIONS", False)
+    answer = world.at["maria", "portal"].get("/profile")
+    assert answer.status_code == 500 and "Leo" not in answer.text
+    assert not list(faults(world, answer))
+
+
+def test_over_tls_browsers_are_told_to_come_back_over_tls_only() -> None:
+    said: list[tuple[str, str]] = []
+    start = headers.dressed(lambda status, all_said, *fault: said.extend(all_said), is_secure=True)  # type: ignore[arg-type, return-value]
+    start("200 OK", [("content-security-policy", "default-src 'self'")])
+    assert ("Strict-Transport-Security", "max-age=63072000; includeSubDomains; preload") in said
+    assert [value for name, value in said if name.lower() == "content-security-policy"] == ["default-src 'self'"]
+
+
+def kept_under_another_name(world: World) -> list[str]:
+    """Pages that answer under an address which a careless cache takes for a file's."""
+    found = []
+    for route in DECLARED:
+        person = next((each for each in ("maria", "ana") if route.gate[each] == "in"), "anonymous")
+        visitor = world.at[person, route.face]
+        if "GET" not in route.methods or set(route.given) - {"version"} or "/link/" in route.rule:  # any word is a secret
+            continue
+        path = route.path(world.ids)
+        for asked in (*(path + trick for trick in TRICKS), f"/{path}", path.replace("/", "//"), f"{path}/.", f"{path}/../x.css"):
+            if asked.count("/") > 1 or asked != path:
+                raw = unquote_to_bytes(asked).decode("latin-1")
+                answer = visitor.client.get("/", base_url=visitor.base_url, environ_overrides={"PATH_INFO": raw})
+                if answer.status_code != 404:
+                    found.append(f"{visitor.base_url}{asked!r}: {answer.status_code}")
+    return found
+
+
+def test_no_page_answers_under_the_name_of_a_file(world: World) -> None:
+    assert not (found := kept_under_another_name(world)), "\n".join(found)
+
+
+def test_nobody_is_told_that_nothing_has_changed(world: World) -> None:
+    """A 304 would show a browser's kept page to whoever sits there now."""
+    later = {"If-None-Match": "*", "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT", "Range": "bytes=0-3"}
+    for route in (route for route in DECLARED if "GET" in route.methods and not is_file(route)):
+        person = next((each for each in ("maria", "ana") if route.gate[each] == "in"), "anonymous")
+        visitor = world.at[person, route.face]
+        plain, again = (ask(visitor, route, "GET", world.ids, headers=extra) for extra in ({}, later))
+        assert again.status_code == plain.status_code and len(again.data) == len(plain.data), str(route)
+
+
+WEAK = [route for route in DECLARED if route.rule in ("/profile", "/patients/<uuid:patient_id>/documents/<uuid:document_id>/file")]
+
+
+@pytest.mark.parametrize("name", [*FIXED, *CHOSEN])
+def test_planted_one_header_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delitem(headers.ALWAYS, name)
+    monkeypatch.setitem(world.app.after_request_funcs, None, [])
+    assert faults_everywhere(world, WEAK)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Cache-Control", "private, max-age=60"),
+        ("ETag", '"1"'),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Content-Security-Policy", PAGE_POLICY.pattern.replace(r"([\w-]{22})", "x" * 22).replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")),
+        ("Content-Security-Policy", PAGE_POLICY.pattern.replace(r"([\w-]{22})", "x" * 22)),
+    ],
+)  # fmt: skip
+def test_planted_a_lax_word(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """The last is right but for its nonce, which is the same in two answers."""
+
+    def lax(answer: Response) -> Response:
+        answer.headers[name] = value
+        return answer
+
+    funcs = world.app.after_request_funcs
+    monkeypatch.setitem(funcs, None, [lax, *funcs[None]])  # the first is asked last
+    assert faults_everywhere(world, WEAK)
+
+
+def test_planted_slashes_are_forgiven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.app.url_map, "merge_slashes", True)
+    for rule in world.app.url_map.iter_rules():
+        monkeypatch.setattr(rule, "merge_slashes", True)
+    monkeypatch.setattr(world.app.url_map._matcher, "merge_slashes", True)
+    assert kept_under_another_name(world)
