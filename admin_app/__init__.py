@@ -1,10 +1,12 @@
 """The staff's face: pages at admin.<base>/<slug>/… Importing it brings every page onto the blueprint."""
 
 from admin_app import (  # noqa: F401  each module adds its pages to the blueprint
+    access_holds,
     appearance,
     appointment_requests,
     appointments,
     clinic_options,
+    coming_of_age,
     contacts,
     conversations,
     document_types,
@@ -13,6 +15,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     invitations,
     mailed_links,
     patients,
+    portal_access,
     portal_settings,
     portal_users,
     profile,

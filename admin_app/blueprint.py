@@ -40,7 +40,7 @@ admin = Blueprint("admin", __name__, subdomain="admin", url_prefix="/<portal_slu
 # The menu's entries and the parts of the address below which each is the current one.
 PLACES = {
     "home": (),
-    "patients_list": ("patients",),
+    "patients_list": ("patients", "coming-of-age"),
     "conversations_list": ("conversations",),
     "appointment_requests_list": ("appointment-requests",),
     "clinic_options": ("clinic-options",),

@@ -6,14 +6,23 @@ from flask import Response, flash, request
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import BooleanField, SelectChoice, SelectField, SelectMultipleField, StringField
+from wtforms import BooleanField, HiddenField, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.validators import Optional
 
 from admin_app import guards, paging, words
 from admin_app.blueprint import admin, go, page, too_late
 from admin_app.guards import needs
-from clinic import contacts, invitation_batches, invitation_list, patients, portal_users
-from clinic.contacts import Contact, ContactDetails, RelationshipKind
+from admin_app.portal_access import SAY_WHY
+from clinic import (
+    access_holds,
+    coming_of_age,
+    contacts,
+    invitation_batches,
+    invitation_list,
+    patients,
+    portal_users,
+)
+from clinic.contacts import Contact, ContactDetails, RelationshipKind, Stander
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
@@ -49,6 +58,11 @@ class ExistingContactForm(PorticoForm):
     kind = SelectField(_l("Relationship to the patient"), [A_KIND], choices=KINDS)
 
 
+class GuardianForm(PorticoForm):
+    is_guardian = HiddenField()
+    reason = StringField(_l("Reason"), [SAY_WHY, at_most(portal_users.LONGEST_REASON)])
+
+
 class InviteForm(PorticoForm):
     relationship_id = SelectMultipleField(_l("Contacts to invite"), coerce=UUID, validate_choice=False)
 
@@ -60,11 +74,20 @@ def patient_contacts(patient_id: UUID) -> Response:
         patient = patients.row_of(patient_id)
         standers = contacts.of_patient(patient_id)
         access = portal_users.access_to(patient_id)
+        holds = access_holds.of_patient(patient_id)
+        coming = coming_of_age.coming(patient_id)
         invitable = []
         if guards.person().may(Right.ADMIN):
             invitable = invitation_list.page(patient_id=patient_id, limit=200)
     return page(
-        "admin/contacts/of_patient.html", patient=patient, standers=standers, access=access, invitable=invitable
+        "admin/contacts/of_patient.html",
+        patient=patient,
+        standers=standers,
+        access=access,
+        holds=holds,
+        blocked={each.contact_id for each in holds if each.is_custody},
+        coming=coming[0] if coming else None,
+        invitable=invitable,
     )
 
 
@@ -121,12 +144,8 @@ def existing_contact(patient_id: UUID) -> AnyResponse:
 @needs(Right.RECORDS)
 def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
     with transaction():
-        patient, contact = patients.row_of(patient_id), contacts.get(contact_id)
-        stands_by = contacts.patients_of(contact_id)
-    kind = next((kind for each_id, _name, kind in stands_by if each_id == patient_id), None)
-    if kind is None:
-        raise NotFound("contact of this patient")
-    form, before = ContactForm(obj=contact, kind=kind), contact.email_norm
+        stander, contact = _stander(patient_id, contact_id), contacts.get(contact_id)
+    form, before = ContactForm(obj=contact, kind=stander.kind), contact.email_norm
     if form.validate_on_submit():
         try:
             with transaction():
@@ -141,8 +160,48 @@ def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
             _tell_of_sharing(is_shared)
             _tell_of_login(had_login)
             return go("patient_contacts", patient_id=patient_id)
-    others = [each for each in stands_by if each[0] != patient_id]
-    return page("admin/contacts/edit.html", form=form, patient=patient, others=others)
+    return _editing_page(patient_id, contact_id, form, GuardianForm(formdata=None))
+
+
+@admin.post("/patients/<uuid:patient_id>/contacts/<uuid:contact_id>/guardianship")
+@needs(Right.RECORDS)
+def guardianship(patient_id: UUID, contact_id: UUID) -> AnyResponse:
+    """Mark as guardian for an adult, or take the mark back, whichever the page offered."""
+    with transaction():
+        stander, contact = _stander(patient_id, contact_id), contacts.get(contact_id)
+    form = GuardianForm()
+    if form.validate_on_submit():
+        with transaction():
+            portal_users.mark_guardian(contact_id, patient_id, form.is_guardian.data == "y", form.reason.data)
+        flash(_("The mark is saved. It works from the next page that this person opens."), "success")
+        return go("contact_editing", patient_id=patient_id, contact_id=contact_id)
+    return _editing_page(patient_id, contact_id, ContactForm(formdata=None, obj=contact, kind=stander.kind), form)
+
+
+def _stander(patient_id: UUID, contact_id: UUID) -> Stander:
+    """Raises NotFound, also for somebody who does not stand by this patient."""
+    patients.row_of(patient_id)
+    stander = contacts.find_stander(contact_id, patient_id)
+    if stander is None:
+        raise NotFound("contact of this patient")
+    return stander
+
+
+def _editing_page(patient_id: UUID, contact_id: UUID, form: ContactForm, guardian_form: GuardianForm) -> AnyResponse:
+    with transaction():
+        patient, stander = patients.row_of(patient_id), _stander(patient_id, contact_id)
+        others = [each for each in contacts.patients_of(contact_id) if each[0] != patient_id]
+    answer = page(
+        "admin/contacts/edit.html",
+        form=form,
+        guardian_form=guardian_form,
+        patient=patient,
+        stander=stander,
+        others=others,
+    )
+    if guardian_form.errors:
+        answer.status_code = 422
+    return answer
 
 
 @admin.post("/patients/<uuid:patient_id>/relationships/<uuid:relationship_id>/removal")

@@ -4,7 +4,7 @@ from flask import Response
 
 from admin_app.blueprint import admin, page
 from admin_app.guards import needs, person
-from clinic import portal_users
+from clinic import coming_of_age, portal_users
 from clinic.portal_users import PortalUserState
 from clinic.staff import Right
 from mail import letterhead
@@ -21,10 +21,12 @@ def home() -> Response:
     with transaction():
         counted = portal_users.count_unaccepted()
         head = letterhead.of_clinic()
+        coming = coming_of_age.coming()
     return page(
         "admin/home/home.html",
         shows_patients=True,
         troubles=[(state, counted[state]) for state in TROUBLED if counted.get(state)],
         waiting=counted.get(PortalUserState.INVITED, 0),
         head=head,
+        coming=sum(not each.is_of_age for each in coming),
     )

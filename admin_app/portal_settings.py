@@ -6,7 +6,7 @@ from flask import flash
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import BooleanField, SelectChoice, SelectMultipleField, StringField
+from wtforms import BooleanField, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.validators import Optional
 
 from admin_app.blueprint import admin, clinic_here, go, page, settings
@@ -34,6 +34,11 @@ class PortalSettingsForm(PorticoForm):
     asks_birth_date = BooleanField(_l("Ask for the patient's birth date when an invitation is accepted"))
     allows_messages = BooleanField(_l("Patient messaging"))
     allows_appointment_requests = BooleanField(_l("Appointment requests"))
+    of_age_years = SelectField(
+        _l("Patients are of age at"),
+        coerce=int,
+        choices=[SelectChoice(each, str(each)) for each in portal_settings.OF_AGE_YEARS],
+    )
 
     def details(self) -> SettingsDetails:
         return SettingsDetails(
@@ -45,6 +50,7 @@ class PortalSettingsForm(PorticoForm):
             asks_birth_date=self.asks_birth_date.data,
             allows_messages=self.allows_messages.data,
             allows_appointment_requests=self.allows_appointment_requests.data,
+            of_age_years=self.of_age_years.data,
         )
 
 
@@ -94,6 +100,7 @@ def _form() -> PortalSettingsForm:
             "asks_birth_date": kept.asks_birth_date,
             "allows_messages": kept.allows_messages,
             "allows_appointment_requests": kept.allows_appointment_requests,
+            "of_age_years": kept.of_age_years,
         }
     )
     form.document_types.choices = [SelectChoice(str(each.id), each.name) for each in types]

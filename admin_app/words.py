@@ -88,11 +88,17 @@ FATES = {
     Fate.NO_ADDRESS: _l("Not invited: no e-mail address"),
     Fate.ADDRESS_CHANGED: _l("Not invited: the e-mail address changed in the meantime"),
     Fate.DO_NOT_INVITE: _l("Not invited: marked “do not invite”"),
+    Fate.CUSTODY_BLOCK: _l("Not invited: a custody block forbids it"),
     Fate.INACTIVE_PATIENT: _l("Not invited: the patient is inactive"),
     Fate.DEACTIVATED: _l("Not invited: this portal user is deactivated"),
 }
 WARNINGS = {
     WarningKind.DO_NOT_INVITE: _l("Marked “do not invite”. These contacts will not be invited."),
+    WarningKind.CUSTODY_BLOCK: _l("A custody block keeps these contacts from the patient. They will not be invited."),
+    WarningKind.OF_AGE: _l(
+        "The patient is of age, so these contacts will see bills alone. Where a court says otherwise, mark the contact "
+        "as guardian for an adult first."
+    ),
     WarningKind.INACTIVE_PATIENT: _l("The patient is inactive. These contacts will not be invited."),
     WarningKind.SHARED_ADDRESS: _l(
         "Several contacts share one e-mail address. Whoever reads it sees the records of everyone invited with it."

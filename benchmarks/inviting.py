@@ -30,8 +30,8 @@ INSERT INTO contacts (clinic_id, id, name, email, email_norm, do_not_invite, sea
 SELECT app.clinic_id(), md5('contact' || n)::uuid, 'Contact ' || n, 'contact' || n || '@family.example',
        'contact' || n || '@family.example', false, 'contact ' || lpad(n::text, 7, '0'), now()
 FROM generate_series(1, :contacts) n;
-INSERT INTO relationships (clinic_id, contact_id, patient_id, kind, list_key, is_invitable)
-SELECT app.clinic_id(), md5('contact' || n)::uuid, md5('patient' || n)::uuid, 'parent', '', false
+INSERT INTO relationships (clinic_id, contact_id, patient_id, kind, list_key, is_invitable, is_blocked, guardian_for_adult)
+SELECT app.clinic_id(), md5('contact' || n)::uuid, md5('patient' || n)::uuid, 'parent', '', false, false, false
 FROM generate_series(1, :contacts) n;
 """
 # The same rows as one chunk writes, of contacts that nobody has invited yet.
@@ -46,8 +46,8 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO portal_users (clinic_id, id, email, email_norm, name, invited_at)
     SELECT app.clinic_id(), user_id, email, email_norm, name, now() FROM chosen
 ), access AS (
-    INSERT INTO portal_access (clinic_id, portal_user_id, patient_id, contact_id, relationship, records, billing, starts_at)
-    SELECT app.clinic_id(), user_id, patient_id, contact_id, kind, true, true, now() FROM chosen
+    INSERT INTO portal_access (clinic_id, portal_user_id, patient_id, contact_id, relationship, guardian_for_adult, records, billing, starts_at)
+    SELECT app.clinic_id(), user_id, patient_id, contact_id, kind, false, true, true, now() FROM chosen
 ), links AS (
     INSERT INTO mailed_links (clinic_id, id, purpose, portal_user_id, email_norm, token_hash, issued_at, expires_at, misses, letter_id)
     SELECT app.clinic_id(), link_id, 'invitation', user_id, email_norm, uuid_send(link_id), now(), now(), 0, letter_id FROM chosen

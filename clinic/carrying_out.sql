@@ -12,33 +12,40 @@ WITH chunk AS (
 ),
 looked_up AS MATERIALIZED (
     SELECT chunk.position, chunk.email_norm AS confirmed_address, relationship.id AS relationship_id, relationship.kind,
+           relationship.guardian_for_adult, patient.birth_on,
            contact.id AS contact_id, contact.name, contact.email, contact.email_norm, contact.language, contact.do_not_invite,
            patient.id AS patient_id, patient.status
     FROM chunk
     LEFT JOIN LATERAL (
-        SELECT id, contact_id, patient_id, kind FROM relationships
+        SELECT id, contact_id, patient_id, kind, guardian_for_adult FROM relationships
         WHERE clinic_id = app.clinic_id() AND id = chunk.relationship_id LIMIT 1) relationship ON true
     LEFT JOIN LATERAL (
         SELECT id, name, email, email_norm, language, do_not_invite FROM contacts
         WHERE clinic_id = app.clinic_id() AND id = relationship.contact_id LIMIT 1) contact ON true
     LEFT JOIN LATERAL (
-        SELECT id, status FROM patients
+        SELECT id, status, birth_on FROM patients
         WHERE clinic_id = app.clinic_id() AND id = relationship.patient_id LIMIT 1) patient ON true
 ),
 judged AS MATERIALIZED (
     SELECT found.position, found.contact_id, found.name, found.email, found.email_norm, found.patient_id, found.kind,
            coalesce(holder.language, found.language) AS language,
+           found.guardian_for_adult,
+           -- A patient of age decides who sees the records; a caregiver is given billing alone.
+           found.kind = 'self' OR found.guardian_for_adult OR found.birth_on > age.born_until AS records,
            holder.id AS holder_id, holder.accepted_at,
            CASE
                WHEN found.relationship_id IS NULL THEN 'gone'
                WHEN found.email_norm IS NULL THEN 'no_address'
                WHEN found.email_norm <> found.confirmed_address THEN 'address_changed'
                WHEN found.do_not_invite THEN 'do_not_invite'
+               WHEN is_under_custody_block(app.clinic_id(), found.patient_id, found.contact_id, found.email_norm)
+                   THEN 'custody_block'
                WHEN found.status <> 'active' THEN 'inactive_patient'
                WHEN holder.deactivated_at IS NOT NULL THEN 'deactivated'
                WHEN access.id IS NOT NULL THEN 'has_access'
            END AS refusal
     FROM looked_up found
+    CROSS JOIN (SELECT app.of_age_born_until() AS born_until) age
     LEFT JOIN portal_users holder ON holder.clinic_id = app.clinic_id() AND holder.email_norm = found.email_norm
     LEFT JOIN LATERAL (
         SELECT id FROM portal_access
@@ -55,15 +62,16 @@ made AS (
 ),
 invited AS MATERIALIZED (
     SELECT judged.position, judged.contact_id, judged.patient_id, judged.kind, judged.email_norm,
+           judged.guardian_for_adult, judged.records,
            coalesce(made.language, judged.language) AS language, judged.accepted_at, coalesce(judged.holder_id, made.id) AS holder_id, made.id IS NOT NULL AS is_new
     FROM judged LEFT JOIN made ON made.email_norm = judged.email_norm
     WHERE judged.refusal IS NULL AND coalesce(judged.holder_id, made.id) IS NOT NULL
 ),
 given AS (
-    INSERT INTO portal_access (clinic_id, portal_user_id, patient_id, contact_id, relationship, records, billing,
-                               starts_at, given_by_id)
+    INSERT INTO portal_access (clinic_id, portal_user_id, patient_id, contact_id, relationship, guardian_for_adult, records,
+                               billing, starts_at, given_by_id)
     SELECT DISTINCT ON (holder_id, patient_id)
-           app.clinic_id(), holder_id, patient_id, contact_id, kind, true, true, %(now)s, %(given_by)s
+           app.clinic_id(), holder_id, patient_id, contact_id, kind, guardian_for_adult, records, true, %(now)s, %(given_by)s
     FROM invited ORDER BY holder_id, patient_id, position
     ON CONFLICT (clinic_id, portal_user_id, patient_id) WHERE ended_at IS NULL DO NOTHING
     RETURNING portal_user_id, patient_id, contact_id

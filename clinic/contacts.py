@@ -1,17 +1,18 @@
 """Contacts: the people who stand by patients, and how. A patient may be their own contact ("Self").
 
-Two columns of a relationship are kept by triggers, because the invite list must answer at once for 100,000 contacts:
-`list_key` (contact's, then patient's folded name) and `is_invitable` (has an address, patient is active, and nobody
-with that address has access to that patient).
+Three columns of a relationship are kept by triggers, because the invite list must answer at once for 100,000 contacts:
+`list_key` (contact's, then patient's folded name), `is_invitable` (has an address, patient is active, nobody with that
+address has access to that patient, and no custody block forbids it) and `is_blocked` (only a custody block forbids it).
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Index, Text, bindparam, func, select, tuple_
+from sqlalchemy import CheckConstraint, Index, Text, bindparam, func, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -59,8 +60,9 @@ class Relationship(ClinicOwned, Base):
         one_of("kind", RelationshipKind),
         Index("uq_relationships_pair", "clinic_id", "contact_id", "patient_id", unique=True),
         Index("ix_relationships_patient", "clinic_id", "patient_id"),
+        CheckConstraint("guardian_for_adult = (guardian_reason IS NOT NULL)", name="guardian_why"),
         Index(
-            "ix_relationships_invitable", "clinic_id", "list_key", "id", postgresql_where="is_invitable"
+            "ix_relationships_listed", "clinic_id", "list_key", "id", postgresql_where="is_invitable OR is_blocked"
         ),
     )
     contact_id: Mapped[UUID]
@@ -68,6 +70,9 @@ class Relationship(ClinicOwned, Base):
     kind: Mapped[str]
     list_key: Mapped[str] = mapped_column(Folded, default="")
     is_invitable: Mapped[bool] = mapped_column(default=False)
+    is_blocked: Mapped[bool] = mapped_column(default=False)
+    guardian_for_adult: Mapped[bool] = mapped_column(default=False)  # sees the records also once the patient is of age
+    guardian_reason: Mapped[str | None]
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class Stander:
     do_not_invite: bool
     kind: str
     is_invitable: bool
+    guardian_for_adult: bool
+    guardian_reason: str | None
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ _PATIENTS = (
 _ROWS = select(Contact.id, Contact.name, Contact.email, Contact.phone, Contact.search_text, _PATIENTS).order_by(
     Contact.search_text, Contact.id
 )
-_OF_PATIENT = (
+_OF_PATIENT: Any = (
     select(
         Relationship.id,
         Contact.id,
@@ -139,6 +146,8 @@ _OF_PATIENT = (
         Contact.do_not_invite,
         Relationship.kind,
         Relationship.is_invitable,
+        Relationship.guardian_for_adult,
+        Relationship.guardian_reason,
     )
     .join(Contact, (Contact.clinic_id == Relationship.clinic_id) & (Contact.id == Relationship.contact_id))
     .order_by(Relationship.list_key)
@@ -169,6 +178,14 @@ def of_patient(patient_id: UUID) -> list[Stander]:
     """Who stands by a patient, by name."""
     rows = db.session.execute(_OF_PATIENT.where(Relationship.patient_id == patient_id))
     return [Stander(*row) for row in rows]
+
+
+def find_stander(contact_id: UUID, patient_id: UUID) -> Stander | None:
+    """One contact as they stand by one patient."""
+    row = db.session.execute(
+        _OF_PATIENT.where(Relationship.patient_id == patient_id, Relationship.contact_id == contact_id)
+    ).one_or_none()
+    return Stander(*row) if row else None
 
 
 def patients_of(contact_id: UUID) -> list[tuple[UUID, str, str]]:

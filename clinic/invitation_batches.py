@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ForeignKey, Index, Select, func, insert, literal, select
+from sqlalchemy import Boolean, ForeignKey, Index, Select, func, insert, literal, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clinic import actors, audit, mailed_links
@@ -44,6 +44,7 @@ class Fate(StrEnum):
     NO_ADDRESS = "no_address"
     ADDRESS_CHANGED = "address_changed"  # since the confirmation was read
     DO_NOT_INVITE = "do_not_invite"
+    CUSTODY_BLOCK = "custody_block"
     INACTIVE_PATIENT = "inactive_patient"
     DEACTIVATED = "deactivated"
 
@@ -92,6 +93,12 @@ class BatchRow(Base):
     fate: Mapped[str | None]
 
 
+# A custody block keeps this contact from this patient, whether or not there is access already.
+IS_BLOCKED = func.is_under_custody_block(
+    BatchRow.clinic_id, BatchRow.patient_id, BatchRow.contact_id, BatchRow.email_norm, type_=Boolean
+)
+
+
 @dataclass(frozen=True)
 class ChosenRow:
     """A row as the confirmation and the result list it."""
@@ -101,6 +108,7 @@ class ChosenRow:
     patient_name: str
     email: str
     do_not_invite: bool
+    is_blocked: bool
     fate: str | None
 
 
@@ -121,6 +129,7 @@ def rows(batch_id: UUID, *, after: int = 0, limit: int = 200, bad_only: bool = F
             func.coalesce(Patient.name, ""),
             BatchRow.email_norm,
             func.coalesce(Contact.do_not_invite, False),
+            IS_BLOCKED,
             BatchRow.fate,
         )
         .outerjoin(Contact, (Contact.clinic_id == BatchRow.clinic_id) & (Contact.id == BatchRow.contact_id))

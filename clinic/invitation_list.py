@@ -1,6 +1,7 @@
 """Whom staff can invite: (contact, patient) pairs with an address, an active patient and no portal access yet.
 
-Answers in constant time whatever the clinic's size: an index over the invitable pairs alone, paged by key.
+Pairs that only a custody block forbids are listed too, as refused. Answers in constant time whatever the clinic's size:
+an index over the listed pairs alone, paged by key.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class InvitablePair:
     patient_id: UUID
     patient_name: str
     do_not_invite: bool
+    is_blocked: bool
+
+    @property
+    def is_refused(self) -> bool:
+        return self.do_not_invite or self.is_blocked
 
     @property
     def cursor(self) -> tuple[str, UUID]:
@@ -47,10 +53,11 @@ _PAIRS = (
         Patient.id,
         Patient.name,
         Contact.do_not_invite,
+        Relationship.is_blocked,
     )
     .join(Contact, (Contact.clinic_id == Relationship.clinic_id) & (Contact.id == Relationship.contact_id))
     .join(Patient, (Patient.clinic_id == Relationship.clinic_id) & (Patient.id == Relationship.patient_id))
-    .where(Relationship.is_invitable)
+    .where(Relationship.is_invitable | Relationship.is_blocked)
     .order_by(Relationship.list_key, Relationship.id)
 )
 

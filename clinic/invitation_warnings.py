@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from clinic import addresses
-from clinic.contacts import Contact
-from clinic.invitation_batches import BatchRow
+from clinic.contacts import Contact, Relationship, RelationshipKind
+from clinic.invitation_batches import IS_BLOCKED, BatchRow
 from clinic.patients import Patient, PatientStatus
 from clinic.portal_users import PortalUser
 from mail import letterhead
@@ -21,11 +21,13 @@ LISTED = 20
 
 class WarningKind(StrEnum):
     DO_NOT_INVITE = "do_not_invite"  # refused, not only warned of
+    CUSTODY_BLOCK = "custody_block"  # refused too
     SHARED_ADDRESS = "shared_address"  # both would read everything
     MISTYPED = "mistyped"
     BOUNCED = "bounced"
     EXISTING_USER = "existing_user"  # gets access at once, without a new password
     INACTIVE_PATIENT = "inactive_patient"
+    OF_AGE = "of_age"  # gets billing alone
     REPLY_TO_UNSET = "reply_to_unset"
     REPLY_TO_UNCONFIRMED = "reply_to_unconfirmed"
 
@@ -44,7 +46,12 @@ def of_batch(batch_id: UUID) -> list[Warning]:
     in_batch = select(BatchRow.email_norm).where(BatchRow.batch_id == batch_id, BatchRow.email_norm != "")
     found = [
         (WarningKind.DO_NOT_INVITE, _named(_contacts_of(batch_id).where(Contact.do_not_invite))),
+        (WarningKind.CUSTODY_BLOCK, _named(_contacts_of(batch_id).where(IS_BLOCKED))),
         (WarningKind.INACTIVE_PATIENT, _named(_inactive(batch_id))),
+        (
+            WarningKind.OF_AGE,
+            _named(_of_age(batch_id)),
+        ),
         (
             WarningKind.SHARED_ADDRESS,
             _listed(
@@ -107,6 +114,22 @@ def _inactive(batch_id: UUID) -> Any:
         _contacts_of(batch_id)
         .join(Patient, (Patient.clinic_id == BatchRow.clinic_id) & (Patient.id == BatchRow.patient_id))
         .where(Patient.status == PatientStatus.INACTIVE)
+    )
+
+
+def _of_age(batch_id: UUID) -> Any:
+    """Caregivers of a patient who decides alone who sees the records."""
+    return (
+        _contacts_of(batch_id)
+        .join(
+            Relationship, (Relationship.clinic_id == BatchRow.clinic_id) & (Relationship.id == BatchRow.relationship_id)
+        )
+        .join(Patient, (Patient.clinic_id == BatchRow.clinic_id) & (Patient.id == BatchRow.patient_id))
+        .where(
+            Relationship.kind != RelationshipKind.SELF,
+            ~Relationship.guardian_for_adult,
+            Patient.birth_on <= func.app.of_age_born_until(),
+        )
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from clinic import actors, audit, credentials, mailed_links, portal_settings, portal_users, sessions, staff
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.patients import Patient, PatientStatus
-from clinic.portal_users import PortalAccess, PortalUser
+from clinic.portal_users import IS_LIVE, PortalAccess, PortalUser
 from mail import letters, outbox
 from tenancy import clinics, clock
 from tenancy.database import db
@@ -141,7 +141,7 @@ def _state(link: MailedLink, user: PortalUser) -> LinkState:
 _BIRTH_DATES = (
     select(Patient.birth_on)
     .join(PortalAccess, (PortalAccess.clinic_id == Patient.clinic_id) & (PortalAccess.patient_id == Patient.id))
-    .where(PortalAccess.ended_at.is_(None), Patient.status == PatientStatus.ACTIVE)
+    .where(IS_LIVE, Patient.status == PatientStatus.ACTIVE)
 )
 
 

@@ -31,6 +31,7 @@ class Patient(ClinicOwned, Base):
         one_of("status", PatientStatus),
         text_up_to("name", names.LONGEST),
         Index("ix_patients_search_text", "clinic_id", "search_text", "id"),
+        Index("ix_patients_birth_on", "clinic_id", "birth_on"),
     )
     name: Mapped[str]
     nickname: Mapped[str | None]

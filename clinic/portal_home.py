@@ -20,7 +20,7 @@ from clinic.documents import Document, DocumentRow
 from clinic.money import Money
 from clinic.patients import Patient
 from clinic.portal_settings import PortalSettings
-from clinic.portal_users import IS_LIVE, PortalAccess
+from clinic.portal_users import IS_LIVE, SEES_RECORDS, SEES_SOMETHING, PortalAccess
 from tenancy import clock, tenant
 from tenancy.clinics import Clinic
 from tenancy.database import db
@@ -78,7 +78,7 @@ class PatientAtHome:
 _shows_billing = PortalAccess.billing & Clinic.payment_processing_since_at.is_not(None)
 _shows_balance = _shows_billing & PortalSettings.shows_balance
 _shows_invoices = _shows_billing & PortalSettings.shows_invoices
-_allows_messages = PortalAccess.records & PortalSettings.allows_messages
+_allows_messages = SEES_RECORDS & PortalSettings.allows_messages
 _MINE = PortalAccess.portal_user_id == bindparam("portal_user_id")
 _PATIENTS: Any = (
     select(
@@ -86,18 +86,18 @@ _PATIENTS: Any = (
         Patient.name,
         Patient.nickname,
         PortalAccess.relationship,
-        PortalAccess.records,
+        SEES_RECORDS,
         PortalAccess.billing,
         _shows_balance,
         _shows_invoices,
         _allows_messages,
-        PortalAccess.records & PortalSettings.allows_appointment_requests,
+        SEES_RECORDS & PortalSettings.allows_appointment_requests,
     )
     .select_from(PortalAccess)
     .join(Patient, (Patient.clinic_id == PortalAccess.clinic_id) & (Patient.id == PortalAccess.patient_id))
     .join(PortalSettings, PortalSettings.clinic_id == PortalAccess.clinic_id)
     .join(Clinic, Clinic.id == PortalAccess.clinic_id)
-    .where(_MINE, IS_LIVE)
+    .where(_MINE, SEES_SOMETHING)
     .order_by(Patient.search_text, Patient.id)
 )
 _balance = (
@@ -124,7 +124,7 @@ _NEXT_APPOINTMENTS = (
         PortalAccess,
         (PortalAccess.clinic_id == Appointment.clinic_id) & (PortalAccess.patient_id == Appointment.patient_id),
     )
-    .where(_MINE, IS_LIVE, PortalAccess.records, Appointment.status == AppointmentStatus.BOOKED)
+    .where(_MINE, IS_LIVE, SEES_RECORDS, Appointment.status == AppointmentStatus.BOOKED)
     .where(Appointment.starts_at + _lasting > bindparam("now"))
     .ext(distinct_on(Appointment.patient_id))
     .order_by(Appointment.patient_id, Appointment.starts_at, Appointment.id)
@@ -134,7 +134,7 @@ _new = (
         PortalAccess,
         (PortalAccess.clinic_id == Document.clinic_id) & (PortalAccess.patient_id == Document.patient_id),
     )
-    .where(_MINE, IS_LIVE, PortalAccess.records, documents.IS_SHOWN, Document.signed_at > bindparam("since"))
+    .where(_MINE, IS_LIVE, SEES_RECORDS, documents.IS_SHOWN, Document.signed_at > bindparam("since"))
     .add_columns(
         func.row_number()
         .over(partition_by=Document.patient_id, order_by=(Document.signed_at.desc(), Document.id))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import CheckConstraint, ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from clinic import addresses, audit, document_types, mailed_links, sessions
@@ -18,9 +18,13 @@ from tenancy.database import Base, db
 from tenancy.errors import NotFound
 from tenancy.link_tokens import Purpose
 
+OF_AGE = 18
+OF_AGE_YEARS = range(13, 22)  # what a clinic may choose
+
 
 class PortalSettings(Base):
     __tablename__ = "portal_settings"
+    __table_args__ = (CheckConstraint(f"of_age_years BETWEEN {OF_AGE_YEARS[0]} AND {OF_AGE_YEARS[-1]}", name="of_age_years"),)
 
     clinic_id: Mapped[UUID] = mapped_column(
         ForeignKey("clinics.id"), primary_key=True, default=tenant.current_clinic_id
@@ -30,6 +34,7 @@ class PortalSettings(Base):
     asks_birth_date: Mapped[bool] = mapped_column(default=True)
     allows_messages: Mapped[bool] = mapped_column(default=False)
     allows_appointment_requests: Mapped[bool] = mapped_column(default=False)
+    of_age_years: Mapped[int] = mapped_column(default=OF_AGE)  # from when on patients decide for themselves
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class SettingsDetails:
     asks_birth_date: bool = True
     allows_messages: bool = False
     allows_appointment_requests: bool = False
+    of_age_years: int = OF_AGE
 
 
 def get() -> PortalSettings:
@@ -70,6 +76,7 @@ def save(details: SettingsDetails) -> None:
     _set(changes, settings, "asks_birth_date", details.asks_birth_date)
     _set(changes, settings, "allows_messages", details.allows_messages)
     _set(changes, settings, "allows_appointment_requests", details.allows_appointment_requests)
+    _set(changes, settings, "of_age_years", details.of_age_years)
     if clinic.payment_processing_is_on:
         _set(changes, settings, "shows_balance", details.shows_balance)
         _set(changes, settings, "shows_invoices", details.shows_invoices)
@@ -136,7 +143,7 @@ def _set_reply_to(changes: dict[str, Any], reply_to: str | None) -> None:
         ask_to_confirm_reply_to()
 
 
-def _set(changes: dict[str, Any], settings: PortalSettings, name: str, value: bool) -> None:
+def _set(changes: dict[str, Any], settings: PortalSettings, name: str, value: bool | int) -> None:
     _note(changes, name, getattr(settings, name), value)
     setattr(settings, name, value)
 

@@ -72,6 +72,20 @@ class AccessAdded(Letter):
 
 
 @dataclass(frozen=True)
+class RecordsEnded(Letter):
+    """To a caregiver: a patient of theirs came of age, so they no longer see the records."""
+
+    kind = "records_ended"
+
+
+@dataclass(frozen=True)
+class ComingOfAge(Letter):
+    """To the clinic's admins: there is a patient who will be of age within 30 days; who, only the staff pages say."""
+
+    kind = "coming_of_age"
+
+
+@dataclass(frozen=True)
 class PasswordChanged(Letter):
     """To a portal user whose password was just set anew."""
 
@@ -124,6 +138,8 @@ KINDS: dict[str, type[Letter]] = {
         StaffPasswordReset,
         ReplyToConfirmation,
         AccessAdded,
+        RecordsEnded,
+        ComingOfAge,
         PasswordChanged,
         StaffPasswordChanged,
         StaffRoleChanged,

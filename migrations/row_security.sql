@@ -84,19 +84,54 @@ CREATE OR REPLACE FUNCTION app.clinic_id() RETURNS uuid STABLE PARALLEL SAFE LAN
 CREATE OR REPLACE FUNCTION app.portal_user_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
     AS $$ SELECT nullif(current_setting('app.portal_user_id', true), '')::uuid $$;
 
--- The patients whose records, or whose billing, the signed-in portal user may see now.
-CREATE OR REPLACE FUNCTION app.patients_with_records() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
-    SELECT patient_id FROM public.portal_access
-    WHERE clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND records
-      AND EXISTS (SELECT FROM public.portal_users WHERE id = app.portal_user_id() AND deactivated_at IS NULL)
-      AND ended_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+-- The application's clock, so that both judge by one; the server's for whoever comes without.
+CREATE OR REPLACE FUNCTION app.now() RETURNS timestamptz STABLE PARALLEL SAFE LANGUAGE sql
+    AS $$ SELECT coalesce(nullif(current_setting('app.now', true), '')::timestamptz, now()) $$;
+
+-- Whoever was born on this day or before is of age today, in the clinic's time zone and by its own rule. Born on
+-- February 29, one is of age on March 1 of a common year.
+CREATE OR REPLACE FUNCTION app.of_age_born_until() RETURNS date STABLE LANGUAGE sql AS $$
+    SELECT ((app.now() AT TIME ZONE c.time_zone)::date - make_interval(years => s.of_age_years::integer))::date
+    FROM public.clinics c JOIN public.portal_settings s ON s.clinic_id = c.id
+    WHERE c.id = app.clinic_id()
+$$;
+
+-- What access the signed-in portal user holds now: neither ended, over, to come, nor suspended by a custody block or a
+-- hold. These read no patients, whose own policy asks them.
+CREATE OR REPLACE FUNCTION app.live_access()
+    RETURNS TABLE (patient_id uuid, records boolean, billing boolean, at_any_age boolean) STABLE LANGUAGE sql AS $$
+    SELECT a.patient_id, a.records, a.billing, a.relationship = 'self' OR a.guardian_for_adult
+    FROM public.portal_access a
+    JOIN public.portal_users u ON u.clinic_id = a.clinic_id AND u.id = a.portal_user_id
+    WHERE a.clinic_id = app.clinic_id() AND a.portal_user_id = app.portal_user_id() AND u.deactivated_at IS NULL
+      AND a.ended_at IS NULL AND a.starts_at <= app.now() AND (a.ends_at IS NULL OR a.ends_at > app.now())
+      AND NOT EXISTS (
+          SELECT FROM public.access_holds h
+          WHERE h.clinic_id = a.clinic_id AND h.patient_id = a.patient_id
+            AND h.lifted_at IS NULL AND (h.until_at IS NULL OR h.until_at > app.now())
+            AND (h.portal_user_id = a.portal_user_id OR h.contact_id = a.contact_id OR h.email_norm = u.email_norm))
 $$;
 
 CREATE OR REPLACE FUNCTION app.patients_with_billing() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
-    SELECT patient_id FROM public.portal_access
-    WHERE clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND billing
-      AND EXISTS (SELECT FROM public.portal_users WHERE id = app.portal_user_id() AND deactivated_at IS NULL)
-      AND ended_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())
+    SELECT patient_id FROM app.live_access() WHERE billing
+$$;
+
+-- Records: one's own and, as a guardian for an adult, another's, at any age …
+CREATE OR REPLACE FUNCTION app.patients_at_any_age() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
+    SELECT patient_id FROM app.live_access() WHERE records AND at_any_age
+$$;
+
+-- … and otherwise until the patient comes of age.
+CREATE OR REPLACE FUNCTION app.patients_until_of_age() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
+    SELECT patient_id FROM app.live_access() WHERE records AND NOT at_any_age
+$$;
+
+CREATE OR REPLACE FUNCTION app.patients_with_records() RETURNS SETOF uuid STABLE LANGUAGE sql AS $$
+    SELECT app.patients_at_any_age()
+    UNION ALL
+    SELECT id FROM public.patients
+    WHERE clinic_id = app.clinic_id() AND id = ANY (ARRAY(SELECT app.patients_until_of_age()))
+      AND birth_on > (SELECT app.of_age_born_until())
 $$;
 
 CREATE OR REPLACE FUNCTION app.takes_payments() RETURNS boolean STABLE LANGUAGE sql AS $$
@@ -156,7 +191,7 @@ $staff$;
 GRANT SELECT, INSERT, UPDATE ON
     patients, contacts, documents, appointments, document_types, portal_settings, portal_users, portal_access,
     staff_members, letters, letterheads, invitation_batches, invitation_batch_rows, invoices,
-    conversations
+    conversations, access_holds
     TO portico_staff;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     relationships, search_words, document_contents, clinic_logos TO portico_staff;
@@ -197,6 +232,7 @@ CREATE POLICY door ON portal_settings FOR SELECT TO portico_door USING (clinic_i
 CREATE POLICY door ON clinic_logos FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON clinic_keys FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON portal_access FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY door ON access_holds FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON patients FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 
 GRANT SELECT, UPDATE (accepted_at, last_sign_in_at, language) ON portal_users TO portico_door;
@@ -207,7 +243,10 @@ GRANT SELECT, INSERT, UPDATE (misses, ended_at, ending, letter_id) ON mailed_lin
 GRANT INSERT ON letters TO portico_door;
 GRANT SELECT, UPDATE (confirmed_at) ON letterheads TO portico_door;
 GRANT SELECT ON portal_settings, clinic_logos, clinic_keys TO portico_door;
-GRANT SELECT (clinic_id, portal_user_id, patient_id, ended_at, ends_at) ON portal_access TO portico_door;
+GRANT SELECT (clinic_id, portal_user_id, patient_id, contact_id, starts_at, ends_at, ended_at) ON portal_access TO portico_door;
+-- That somebody is kept from a patient, never why.
+GRANT SELECT (clinic_id, id, patient_id, portal_user_id, contact_id, email_norm, until_at, lifted_at) ON access_holds
+    TO portico_door, portico_portal;
 -- The birth date that an invitation asks for, and nothing else of a patient.
 GRANT SELECT (clinic_id, id, birth_on, status) ON patients TO portico_door;
 
@@ -215,6 +254,12 @@ GRANT SELECT (clinic_id, id, birth_on, status) ON patients TO portico_door;
 
 CREATE POLICY mine ON portal_access FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+-- What keeps this portal user from a patient; nobody else's.
+CREATE POLICY mine ON access_holds FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND (portal_user_id = app.portal_user_id()
+                OR email_norm = (SELECT u.email_norm FROM portal_users u WHERE u.id = app.portal_user_id())
+                OR contact_id = ANY (ARRAY(SELECT a.contact_id FROM portal_access a WHERE a.contact_id IS NOT NULL))));
 CREATE POLICY mine ON portal_users TO portico_portal
     USING (clinic_id = app.clinic_id() AND id = app.portal_user_id())
     WITH CHECK (clinic_id = app.clinic_id() AND id = app.portal_user_id());
@@ -230,7 +275,8 @@ CREATE POLICY mine ON mailed_links TO portico_portal
 
 CREATE POLICY family ON patients FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()
-           AND (id = ANY (ARRAY(SELECT app.patients_with_records())) OR id = ANY (ARRAY(SELECT app.patients_with_billing()))));
+           AND (id = ANY (ARRAY(SELECT app.patients_with_billing())) OR id = ANY (ARRAY(SELECT app.patients_at_any_age()))
+                OR (id = ANY (ARRAY(SELECT app.patients_until_of_age())) AND birth_on > (SELECT app.of_age_born_until()))));
 CREATE POLICY shown ON document_types FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id() AND is_visible_on_portal);
 CREATE POLICY family ON documents FOR SELECT TO portico_portal
@@ -311,8 +357,10 @@ CREATE POLICY post ON letters FOR INSERT TO portico_portal
     WITH CHECK (clinic_id = app.clinic_id() AND kind = 'password_changed'
                 AND to_address = (SELECT email FROM portal_users WHERE id = app.portal_user_id()));
 
+GRANT SELECT (clinic_id, id, portal_user_id, patient_id, contact_id, relationship, guardian_for_adult, records, billing,
+              starts_at, ends_at, ended_at) ON portal_access TO portico_portal;
 GRANT SELECT ON
-    portal_access, patients, document_types, documents, document_contents, appointments, account_lines, invoices,
+    patients, document_types, documents, document_contents, appointments, account_lines, invoices,
     portal_settings, clinic_keys TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (family_read_at) ON conversations TO portico_portal;
 GRANT SELECT, INSERT ON messages, message_attachments TO portico_portal;

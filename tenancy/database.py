@@ -1,6 +1,6 @@
 """The database: typed models, one transaction per piece of work, and the statement that says who is asking.
 
-Every transaction begins with one round trip of literal SET LOCALs: the role to take and the open clinic.
+Every transaction begins with one round trip of literal SET LOCALs: the role to take, the open clinic and the time.
 Outside a clinic the login role remains, which may read the directory of clinics and nothing else.
 """
 
@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, registry
 
-from tenancy import tenant
+from tenancy import clock, tenant
 
 QUEUE_SCHEMA = "q"
 # Sorted and compared byte by byte on every server: for folded text that is paged or searched by its beginning.
@@ -120,7 +120,10 @@ def is_running() -> bool:
 
 
 def who_is_asking(asking: tenant.Tenant | None) -> str:
-    """The literal statement sent at the start of a transaction. Ids are UUID objects, so nothing can be smuggled in."""
+    """The literal statement sent at the start of a transaction. Ids are UUID objects, so nothing can be smuggled in.
+
+    The time goes along (`app.now()` in SQL): what ends when is judged by one clock, ours.
+    """
     role, clinic_id, portal_user_id = "NONE", "", ""
     if asking is not None:
         role = tenant.Role(asking.role).value
@@ -128,7 +131,8 @@ def who_is_asking(asking: tenant.Tenant | None) -> str:
         portal_user_id = str(UUID(str(asking.portal_user_id))) if asking.portal_user_id else ""
     return (
         f"SET LOCAL ROLE {role}; SET LOCAL app.clinic_id = '{clinic_id}'; "
-        f"SET LOCAL app.portal_user_id = '{portal_user_id}'; SET LOCAL search_path = public, {QUEUE_SCHEMA}"
+        f"SET LOCAL app.portal_user_id = '{portal_user_id}'; SET LOCAL app.now = '{clock.now().isoformat()}'; "
+        f"SET LOCAL search_path = public, {QUEUE_SCHEMA}"
     )
 
 

@@ -41,7 +41,8 @@ class PorticoForm(FlaskForm):
 
         def wrap_formdata(self, form: wtforms.Form, formdata: Any) -> Any:
             """A page sends text. JSON, whose values may be of any kind, is no form and counts as an empty one."""
-            return super().wrap_formdata(form, request.form if request.is_json else formdata)
+            is_sent = formdata is not None  # None: the page's other form was
+            return super().wrap_formdata(form, request.form if is_sent and request.is_json else formdata)
 
     def refuse(self, refusal: PorticoError) -> None:
         """Show a domain refusal at the field it names, or above the form if it names none of ours."""

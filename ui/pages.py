@@ -8,7 +8,7 @@ import hashlib
 import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(static_url=static_url, accent_url=accent_url)
     app.jinja_env.globals["script_nonce"] = headers.script_nonce
-    app.jinja_env.filters.update(day=day, long_day=long_day, day_time=day_time, time_of_day=time_of_day, money=money)
+    app.jinja_env.filters.update(day=day, last_day=last_day, long_day=long_day, day_time=day_time, time_of_day=time_of_day, money=money)
     app.jinja_env.filters["at_sign"] = at_sign
 
     rooms = Blueprint("ui", __name__, template_folder="templates")
@@ -168,6 +168,12 @@ def _local_day(context: Context, value: date) -> date:
 def day(context: Context, value: date | None) -> str:
     """Mar 31, 2026"""
     return "" if value is None else format_date(_local_day(context, value), "medium", locale=get_locale())
+
+
+@pass_context
+def last_day(context: Context, value: datetime | None) -> str:
+    """Of something that is over at this instant: the day before, where it is over at midnight."""
+    return "" if value is None else day(context, value - timedelta(microseconds=1))
 
 
 @pass_context

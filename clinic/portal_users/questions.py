@@ -19,7 +19,15 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 from clinic import addresses, mailed_links, names, word_search
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.patients import Patient
-from clinic.portal_users.people import IS_LIVE, PortalAccess, PortalUser, PortalUserState
+from clinic.portal_users.people import (
+    AT_ANY_AGE,
+    IS_HELD,
+    IS_LIVE,
+    SEES_RECORDS,
+    PortalAccess,
+    PortalUser,
+    PortalUserState,
+)
 from mail.outbox import LetterState
 from tenancy import clock
 from tenancy.database import db, locked
@@ -59,7 +67,10 @@ class PortalUserRow:
 
 @dataclass(frozen=True)
 class AccessRow:
-    """One live access, as the pages of its portal user and of its patient list it."""
+    """One access that was not taken away, as the pages of its portal user and of its patient list it.
+
+    `records` and `billing` are what was given; what of it can be seen at the moment, `sees_records` and `is_live` say.
+    """
 
     id: UUID
     portal_user_id: UUID
@@ -72,6 +83,15 @@ class AccessRow:
     records: bool
     billing: bool
     starts_at: datetime
+    ends_at: datetime | None
+    contact_id: UUID | None
+    at_any_age: bool
+    came_of_age_at: datetime | None
+    changed_at: datetime | None
+    changed_reason: str | None
+    is_held: bool
+    is_live: bool
+    sees_records: bool
 
 
 _SIGNED_IN = select(PortalUser.id, PortalUser.name, PortalUser.email, PortalUser.language).where(
@@ -89,10 +109,11 @@ _STATE = case(
     (_link.c.ending.is_not(None) | (_link.c.expires_at <= bindparam("now")), PortalUserState.EXPIRED.value),
     else_=PortalUserState.INVITED.value,
 )
+_STANDS = PortalAccess.ended_at.is_(None)  # perhaps suspended, or over as was agreed
 _NAMES = (
     select(func.coalesce(func.array_agg(aggregate_order_by(Patient.name, Patient.search_text)), array([], type_=Text)))
     .join(PortalAccess, (PortalAccess.clinic_id == Patient.clinic_id) & (PortalAccess.patient_id == Patient.id))
-    .where(PortalAccess.clinic_id == PortalUser.clinic_id, PortalAccess.portal_user_id == PortalUser.id, IS_LIVE)
+    .where(PortalAccess.clinic_id == PortalUser.clinic_id, PortalAccess.portal_user_id == PortalUser.id, _STANDS)
     .correlate(PortalUser)
     .scalar_subquery()
 )
@@ -119,6 +140,15 @@ _ACCESS = (
         PortalAccess.records,
         PortalAccess.billing,
         PortalAccess.starts_at,
+        PortalAccess.ends_at,
+        PortalAccess.contact_id,
+        AT_ANY_AGE,
+        PortalAccess.came_of_age_at,
+        PortalAccess.changed_at,
+        PortalAccess.changed_reason,
+        IS_HELD,
+        IS_LIVE,
+        IS_LIVE & SEES_RECORDS,
     )
     .select_from(PortalAccess)
     .join(
@@ -127,7 +157,7 @@ _ACCESS = (
     )
     .join(Patient, (Patient.clinic_id == PortalAccess.clinic_id) & (Patient.id == PortalAccess.patient_id))
     .outerjoin(_link, true())
-    .where(IS_LIVE)
+    .where(_STANDS)
     .order_by(Patient.search_text, PortalUser.name)
 )
 
@@ -201,19 +231,27 @@ def count_unaccepted() -> dict[PortalUserState, int]:
 
 
 def access_of(portal_user_id: UUID) -> list[AccessRow]:
-    """The live access of one portal user, by patient."""
+    """The access of one portal user that was not taken away, by patient."""
     return _access(PortalAccess.portal_user_id == portal_user_id)
 
 
 def access_to(patient_id: UUID) -> list[AccessRow]:
-    """Who may see one patient on the portal."""
+    """Who may see one patient on the portal, or will again once a hold is over."""
     return _access(PortalAccess.patient_id == patient_id)
+
+
+def row_of_access(access_id: UUID) -> AccessRow:
+    """One access that was not taken away. Raises NotFound."""
+    found = _access(PortalAccess.id == access_id)
+    if not found:
+        raise NotFound("portal access")
+    return found[0]
 
 
 def sees_records(portal_user_id: UUID, patient_id: UUID) -> bool:
     """Whether this portal user holds live access to a patient's records."""
     held = select(PortalAccess.id).where(
-        PortalAccess.portal_user_id == portal_user_id, PortalAccess.patient_id == patient_id, PortalAccess.records, IS_LIVE
+        PortalAccess.portal_user_id == portal_user_id, PortalAccess.patient_id == patient_id, IS_LIVE, SEES_RECORDS
     )
     return db.session.scalars(held).first() is not None
 

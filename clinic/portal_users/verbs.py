@@ -1,38 +1,14 @@
-"""What is done with portal users and their access."""
+"""What is done with portal users. What is done with their access: clinic/portal_users/access.py."""
 
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import (
-    select,
-)
 
-from clinic import actors, audit, mailed_links, names, sessions
-from clinic.portal_users.people import PortalAccess
-from clinic.portal_users.questions import access_of, get
+from clinic import audit, mailed_links, names, sessions
+from clinic.portal_users.questions import get
 from tenancy import clock
-from tenancy.database import db
-from tenancy.errors import Conflict, NotFound, Refused
+from tenancy.errors import Conflict, Refused
 from tenancy.languages import Language
-
-
-def unlink(access_id: UUID, reason: str = "") -> PortalAccess:
-    """End one portal user's access to one patient. Raises NotFound, Conflict."""
-    access = db.session.scalars(
-        select(PortalAccess).where(PortalAccess.id == access_id).with_for_update(key_share=True)
-    ).one_or_none()
-    if access is None:
-        raise NotFound("portal access")
-    if access.ended_at:
-        raise Conflict(_l("This access was ended already."))
-    access.ended_at, access.ended_by_id = clock.now(), actors.current().id
-    access.ended_reason = reason.strip()[:200] or None
-    db.session.flush()
-    user = get(access.portal_user_id, lock=True)
-    if not user.accepted_at and not access_of(user.id):
-        mailed_links.withdraw_all_of(user.holder)
-    audit.record("portal_access.ended", subject_id=user.id, patient_id=access.patient_id)
-    return access
 
 
 def deactivate(portal_user_id: UUID) -> None:

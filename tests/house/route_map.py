@@ -16,6 +16,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from clinic import (
+    access_holds,
     actors,
     appointment_requests,
     conversations,
@@ -77,6 +78,8 @@ KINDS = {
     "appointment_request": f"SELECT x.id FROM appointment_requests x {_OF_PATIENT} AND x.state = 'open'",
     "portal_user": f"SELECT x.portal_user_id FROM portal_access x {_OF_PATIENT}",
     "access": f"SELECT x.id FROM portal_access x {_OF_PATIENT}",
+    "hold": f"SELECT x.id FROM access_holds x {_OF_PATIENT} AND x.kind = 'hold'",
+    "custody_block": f"SELECT x.id FROM access_holds x {_OF_PATIENT} AND x.kind = 'custody'",
     "relationship": f"SELECT x.id FROM relationships x {_OF_PATIENT}",
     "session": f"SELECT s.id FROM sessions s JOIN portal_access x USING (clinic_id, portal_user_id) {_OF_PATIENT} "
     "ORDER BY s.started_at",
@@ -180,14 +183,19 @@ def gaps(app: Flask, routes: list[Route]) -> list[str]:
 
 def prepare(app: Flask, slug: str) -> None:
     """What the cast lacks: a held back document for each patient, a finished and a draft batch of invitations, and
-    for everybody a browser at home in which they are signed in."""
-    with inside(app, slug), actors.acting(actors.SYSTEM):
+    for everybody a browser at home in which they are signed in; for each patient a custody block against a stranger
+    and a hold that is over."""
+    with inside(app, slug) as clinic, actors.acting(actors.SYSTEM):
         names = "SELECT d.id FROM documents d JOIN document_types t ON (t.clinic_id, t.id) = (d.clinic_id, d.document_type_id) "
         for held in db.session.scalars(text(f"{names} WHERE t.name = 'Progress Note'")).all():
             documents.hold_back(held, "A reason for staff only")
         pairs = list(db.session.scalars(text("SELECT id FROM relationships ORDER BY id LIMIT 1")))
         invitation_batches.confirm(invitation_batches.choose(pairs).id)
         invitation_batches.choose(pairs)
+        for access_id, patient_id in db.session.execute(text("SELECT id, patient_id FROM portal_access ORDER BY id")).all():
+            access_holds.block(patient_id, contact_id=None, email="stranger@family.example", reason="A court said so")
+            with clock.moved(timedelta(days=-3)):
+                access_holds.hold(access_id, "Papers were awaited", clock.today(clinic.time_zone) + timedelta(days=1))
     write_each_other(app, slug)
     with inside(app, slug, Role.DOOR):
         for table, kind in (("staff_members", Holder), ("portal_users", lambda each: Holder(portal_user_id=each))):

@@ -33,10 +33,10 @@ def test_the_invite_list_reads_its_own_index_from_the_cursor_on(app: Flask) -> N
         plan = "\n".join(
             db.session.scalars(
                 text(
-                    "EXPLAIN SELECT id FROM relationships WHERE is_invitable AND (list_key, id) > "
+                    "EXPLAIN SELECT id FROM relationships WHERE (is_invitable OR is_blocked) AND (list_key, id) > "
                     "('m', '00000000-0000-4000-8000-000000000000') ORDER BY list_key, id LIMIT 50"
                 )
             )
         )
-    assert "ix_relationships_invitable" in plan and "Sort" not in plan, plan
+    assert "ix_relationships_listed" in plan and "Sort" not in plan, plan
     assert "ROW(list_key, id) >" in plan
