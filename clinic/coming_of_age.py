@@ -114,7 +114,7 @@ def come_of_age() -> None:
 def _tell_ahead() -> None:
     """One letter to each admin, however many they are; each access once."""
     now = clock.now()
-    untold = _CONCERNED.where(PortalAccess.of_age_told_at.is_(None))
+    untold = _CONCERNED.where(PortalAccess.of_age_told_at.is_(None), Patient.birth_on > _born_until(_today()))
     told = db.session.scalars(locked(untold), {"until": _born_until(_today() + TOLD_AHEAD)}).all()
     for access in told:
         access.of_age_told_at = now

@@ -1,11 +1,22 @@
 """What the walks find at the first demo clinic, and what the cast lacks for every page to show all its states."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
 
-from clinic import appointments, contacts, demo, documents, invitation_batches, staff
+from clinic import (
+    access_holds,
+    appointments,
+    coming_of_age,
+    contacts,
+    demo,
+    documents,
+    invitation_batches,
+    portal_users,
+    staff,
+)
 from clinic.appointment_requests import AppointmentRequest
 from clinic.appointments import Appointment
 from clinic.contacts import ContactDetails, RelationshipKind
@@ -40,6 +51,9 @@ class Found:
     batches: dict[str, UUID] = field(default_factory=dict)
     conversation: UUID = MADE_UP
     wish: UUID = MADE_UP
+    hana: UUID = MADE_UP
+    access: dict[str, UUID] = field(default_factory=dict)
+    holds: dict[str, UUID] = field(default_factory=dict)
 
 
 def prepare(running: Running) -> Found:
@@ -82,7 +96,25 @@ def prepare(running: Running) -> Found:
         working.confirmed_at = clock.now()
         found.batches["working"] = working.id
         db.session.flush()
+    _hold_up(running, found)
     return found
+
+
+def _hold_up(running: Running, found: Found) -> None:
+    """At Zoe: a custody block, a hold, a guardian for an adult, and a day on which she comes of age."""
+    with inside.inside(running.app, demo.ELM) as clinic, inside.acting("ana@elm.example"):
+        for name, patient_id in (("leo", found.leo), ("zoe", found.zoe)):
+            found.access[name] = portal_users.access_to(patient_id)[0].id
+        hana = inside.contact("Hana Haddad").id
+        today = clock.today(clinic.time_zone)
+        nora = contacts.add(found.zoe, ContactDetails("Nora Novak", "nora@novak.example"), RelationshipKind.OTHER).id
+        block = access_holds.block(found.zoe, contact_id=nora, email="", reason="A court said so on May 3.")
+        hold = access_holds.hold(found.access["zoe"], "Court papers are awaited.", today + timedelta(days=9))
+        found.holds = {"custody": block.id, "hold": hold.id}
+        portal_users.mark_guardian(hana, found.zoe, True, "A court said so on May 4.")
+        found.hana = hana
+        zoe = inside.patient("Zoe Haddad")
+        zoe.birth_on = coming_of_age.born_until(today + timedelta(days=12), 18)
 
 
 def _document(patient_id: UUID, title: str) -> UUID:

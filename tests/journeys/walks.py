@@ -104,6 +104,20 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop(f"{leo}/contacts/existing?q=omar", "admin.existing_contact", press("Add the contact"), 422),
         Stop(f"{leo}/contacts/existing?q=nobody", "admin.existing_contact"),
         Stop(f"{leo}/contacts/{found.maria}", "admin.contact_editing"),
+        Stop(f"{leo}/contacts/{found.maria}", "admin.guardianship", press("Mark as guardian for an adult"), 422),
+        Stop(f"{zoes}/contacts/{found.hana}", "admin.contact_editing"),
+        *(
+            Stop(f"{patient}/portal-access/{found.access[name]}", "admin.portal_access")
+            for name, patient in (("leo", leo), ("zoe", zoes))
+        ),
+        Stop(f"{leo}/portal-access/{found.access['leo']}", "admin.portal_access", press("Save the access"), 422),
+        Stop(f"{leo}/portal-access/{found.access['leo']}", "admin.portal_access_hold", press("Put on hold"), 422),
+        Stop(f"{zoes}/holds/{found.holds['hold']}/lifting", "admin.hold_lifting"),
+        Stop(f"{zoes}/holds/{found.holds['hold']}/lifting", "admin.hold_lifting", press("Lift the hold"), 422),
+        Stop(f"{zoes}/custody-blocks/new", "admin.new_custody_block"),
+        Stop(f"{zoes}/custody-blocks/new", "admin.new_custody_block", press("Place the block"), 422),
+        Stop(f"{zoes}/custody-blocks/{found.holds['custody']}/lifting", "admin.custody_block_lifting"),
+        Stop("/coming-of-age", "admin.coming_of_age_list"),
         Stop(paper, "admin.patient_documents"),
         Stop(f"{paper}/new", "admin.new_document"),
         Stop(f"{paper}/new", "admin.new_document", press("File as a draft"), 422),
