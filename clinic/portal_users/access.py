@@ -3,8 +3,9 @@
 A day ends with itself, in the clinic's time zone: access "until May 3" is over when May 4 begins there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -64,16 +65,7 @@ def change_access(access_id: UUID, details: AccessDetails, reason: str) -> Porta
         access.ends_at = end_of(details.ends_on)
     access.changed_at, access.changed_by_id, access.changed_reason = clock.now(), actors.current().id, kept
     db.session.flush()
-    audit.record(
-        "portal_access.changed",
-        subject_id=access.portal_user_id,
-        patient_id=access.patient_id,
-        **{
-            name: [_plain(getattr(before, name)), _plain(getattr(details, name))]
-            for name in ("records", "billing", "ends_on")
-            if getattr(before, name) != getattr(details, name)
-        },
-    )
+    _record_change(access, before, details)
     return access
 
 
@@ -151,6 +143,17 @@ def _may_see_records(access: PortalAccess) -> bool:
     """Whether the patient's age lets this access show records, were they given."""
     held = select(PortalAccess.id).where(PortalAccess.id == access.id, AGE_ALLOWS)
     return db.session.scalars(held).first() is not None
+
+
+def _record_change(access: PortalAccess, before: AccessDetails, after: AccessDetails) -> None:
+    changes: dict[str, Any] = {
+        each.name: [_plain(getattr(before, each.name)), _plain(getattr(after, each.name))]
+        for each in fields(AccessDetails)
+        if getattr(before, each.name) != getattr(after, each.name)
+    }
+    audit.record(
+        "portal_access.changed", subject_id=access.portal_user_id, patient_id=access.patient_id, **changes
+    )
 
 
 def _plain(value: bool | date | None) -> bool | str | None:
