@@ -367,7 +367,7 @@ def test_a_form_is_not_sent_in_somebody_elses_name(at_portal: World) -> None:
     old_token = at_portal.person.token
     with clock.moved(at_portal.door.idle + SECOND):
         at_portal.person.sign_in("omar@family.example")
-        assert at_portal.person.post(path, fields | {"csrf_token": old_token}).status_code == 400
+        assert at_portal.person.post(path, fields | {"csrf_token": old_token}).status_code == 403
 
 
 def test_signing_out_on_purpose_keeps_nothing(world: World) -> None:
@@ -375,9 +375,9 @@ def test_signing_out_on_purpose_keeps_nothing(world: World) -> None:
     world.person.read(path)
     old_token = world.person.token
     sign_out(world)
-    assert world.person.post(path, fields | {"csrf_token": old_token}).status_code == 400
+    assert world.person.post(path, fields | {"csrf_token": old_token}).status_code == 403
     world.person.sign_in(world.door.email, world.door.prefix)
-    assert world.person.post(path, fields | {"csrf_token": old_token}).status_code == 400
+    assert world.person.post(path, fields | {"csrf_token": old_token}).status_code == 403
 
 
 # Planted
