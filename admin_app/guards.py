@@ -8,10 +8,10 @@ from uuid import UUID
 from flask import g, url_for
 from flask_login import UserMixin, login_user
 
-from clinic import actors, sessions, staff
+from clinic import actors, sessions, staff, throttle
 from clinic.sessions import LiveSession
 from clinic.staff import Right, SignedInStaff
-from tenancy import tenant
+from tenancy import known_devices, tenant
 from tenancy.database import transaction
 from tenancy.tenant import Role
 from ui import session_life
@@ -60,6 +60,8 @@ def enter(token: str) -> None:
     person = load(token)
     if person:
         login_user(person)
+        with transaction():
+            known_devices.know_again(throttle.at_door(person.member.email, of_staff=True))
 
 
 def person() -> Person:

@@ -17,6 +17,7 @@ from admin_app.blueprint import admin, go, page
 from admin_app.guards import open_page
 from clinic import portal_settings, sign_in
 from clinic.mailed_links import LinkState
+from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
@@ -79,6 +80,8 @@ def staff_password_reset_link() -> AnyResponse:
         try:
             with transaction():
                 state = sign_in.reset(Purpose.STAFF_PASSWORD_RESET, secret, form.password.data)
+                if state == LinkState.GOOD:
+                    known_devices.know_again(sign_in.account_of(Purpose.STAFF_PASSWORD_RESET, secret))
         except Refused as refusal:
             form.refuse(refusal)
         else:

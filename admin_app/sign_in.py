@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from admin_app import guards
 from admin_app.blueprint import admin, go, next_path, page
 from admin_app.guards import needs, open_page
-from clinic import sign_in
+from clinic import reset_requests, sign_in, throttle
+from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from ui.forms import EmailField, PasswordField, PorticoForm, required
@@ -29,8 +30,12 @@ def sign_in_page() -> AnyResponse:
     form = SignInForm()
     if form.validate_on_submit():
         onward = next_path()
-        with transaction():
-            outcome = sign_in.staff_member(form.email.data, form.password.data)
+        account = throttle.at_door(form.email.data, of_staff=True)
+        with throttle.counting(throttle.Purpose.SIGN_IN, account, known_devices.caller()) as tried:
+            with transaction():
+                tried.hold()
+                outcome = sign_in.staff_member(form.email.data, form.password.data)
+            tried.was_right = outcome.token is not None
         if outcome.token:
             guards.enter(outcome.token)
             return redirect(onward, 303)
@@ -54,8 +59,10 @@ def sign_out() -> AnyResponse:
 def forgotten_password() -> AnyResponse:
     form = ForgottenPasswordForm()
     if form.validate_on_submit():
-        with transaction():
-            sign_in.ask_for_reset(form.email.data, of_staff=True)
+        account = throttle.at_door(form.email.data, of_staff=True)
+        if throttle.may_mail(throttle.Purpose.PASSWORD_RESET, account, known_devices.caller()):
+            with transaction():
+                reset_requests.ask(form.email.data, of_staff=True)
         return go("password_link_sent")
     return page("admin/sign_in/forgotten_password.html", form=form)
 

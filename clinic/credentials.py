@@ -1,8 +1,12 @@
 """Passwords: the rules for choosing one, and how it is kept (argon2id) and checked."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib.resources import files
+from threading import BoundedSemaphore
+from uuid import uuid4
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,11 +18,14 @@ from clinic import names
 from clinic.actors import Held, Holder, held_by_one
 from tenancy import clock
 from tenancy.database import Base, ClinicOwned, db
-from tenancy.errors import Refused
+from tenancy.errors import Busy, Refused
 
 SHORTEST = 15  # alone; 8 together with a second factor
 LONGEST = 256
 MOSTLY_LETTERS = 8
+HASHES_AT_ONCE = 2  # in this process: a flood of sign-ins leaves the rest their share
+LONGEST_WAIT = timedelta(seconds=1)
+_hashing = BoundedSemaphore(HASHES_AT_ONCE)
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Checked when there is no password to check, so that both answers take as long.
 _NOBODYS = _hasher.hash("nobody has this password")
@@ -70,7 +77,7 @@ def choose(holder: Holder, password: str) -> None:
         Password(
             staff_member_id=holder.staff_member_id,
             portal_user_id=holder.portal_user_id,
-            hash=_hasher.hash(password),
+            hash=_hashed(password),
             set_at=clock.now(),
         )
     )
@@ -78,12 +85,12 @@ def choose(holder: Holder, password: str) -> None:
 
 
 def is_right(holder: Holder | None, password: str) -> bool:
-    """Whether this is the holder's password. Takes as long for nobody as for somebody."""
-    kept = None
-    if holder:
-        kept = db.session.scalars(select(Password.hash).where(_of(holder))).one_or_none()
+    """Whether this is the holder's password. Takes as long for nobody as for somebody. Raises Busy."""
+    asked = holder or Holder(portal_user_id=uuid4())
+    kept = db.session.scalars(select(Password.hash).where(_of(asked))).one_or_none()
     try:
-        _hasher.verify(kept or _NOBODYS, password[:LONGEST])
+        with _a_turn():
+            _hasher.verify(kept or _NOBODYS, password[:LONGEST])
     except (VerificationError, InvalidHashError):
         return False
     return kept is not None
@@ -91,6 +98,22 @@ def is_right(holder: Holder | None, password: str) -> bool:
 
 def exists(holder: Holder) -> bool:
     return db.session.scalars(select(Password.id).where(_of(holder))).one_or_none() is not None
+
+
+def _hashed(password: str) -> str:
+    with _a_turn():
+        return _hasher.hash(password)
+
+
+@contextmanager
+def _a_turn() -> Iterator[None]:
+    """Hashing takes all of a core. Raises Busy when no turn comes within LONGEST_WAIT."""
+    if not _hashing.acquire(timeout=LONGEST_WAIT.total_seconds()):
+        raise Busy(_l("Very many people are signing in. Please try again in a few seconds."), timedelta(seconds=5))
+    try:
+        yield
+    finally:
+        _hashing.release()
 
 
 def _of(holder: Holder) -> ColumnElement[bool]:

@@ -8,11 +8,12 @@ import base64
 
 from flask import current_app
 
-from clinic import addresses, portal_users
+from clinic import addresses, portal_users, throttle
 from mail import delivery, rendering
 from mail.delivery import Envelope, PermanentFault
 from tenancy import clinics, jobs, keys
 from tenancy.database import transaction
+from tenancy.known_devices import Caller
 from tenancy.languages import Language
 from tenancy.settings import Settings
 from tenancy.sites import portal_url
@@ -22,9 +23,14 @@ FIND = "clinic.find_my_portal"
 PURPOSE = "front-door"
 
 
-def ask(email: str, language: Language) -> None:
-    """Enqueue the search; `language` is what the letter will be written in. Raises Refused for what is no address. The answer goes by mail only."""
+def ask(email: str, language: Language, caller: Caller) -> None:
+    """Enqueue the search, unless this address was asked about too often. The answer goes by mail only, in `language`.
+
+    Raises Refused for what is no address; TooManyTries when the caller asks too often.
+    """
     address = addresses.check_email(email)
+    if not throttle.may_mail(throttle.Purpose.PORTAL_SEARCH, addresses.normalised(address), caller):
+        return
     sealed = keys.seal_for_platform(address.encode(), purpose=PURPOSE)
     jobs.enqueue_outside_clinics(FIND, sealed=base64.b64encode(sealed).decode(), language=language)
 

@@ -8,7 +8,18 @@ from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
 
-from clinic import actors, audit, credentials, invitations, mailed_links, names, portal_users, sessions, staff
+from clinic import (
+    actors,
+    audit,
+    credentials,
+    invitations,
+    mailed_links,
+    names,
+    portal_users,
+    sessions,
+    staff,
+    throttle,
+)
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.portal_users import PortalUser
 from clinic.staff import StaffMember
@@ -82,7 +93,13 @@ def reset(purpose: Purpose, secret: str, password: str) -> LinkState:
     mailed_links.use(link)
     with actors.acting(person.holder.actor):
         _set_password(person, password)
+    throttle.forgive(throttle.Purpose.SIGN_IN, _account(person))
     return state
+
+
+def account_of(purpose: Purpose, secret: str) -> str:
+    """What the throttle counts the person under whom a link is for. Raises NotFound."""
+    return _account(_link_and_person(purpose, secret, lock=False)[1])
 
 
 def accept_staff_invitation(secret: str, *, name: str, password: str) -> SignIn:
@@ -133,6 +150,10 @@ def _set_password(person: PortalUser | StaffMember, password: str) -> None:
     audit.record("password.changed", subject_id=person.id)
     changed = letters.StaffPasswordChanged if isinstance(person, StaffMember) else letters.PasswordChanged
     outbox.post(changed(to=person.addressee))
+
+
+def _account(person: PortalUser | StaffMember) -> str:
+    return throttle.at_door(person.email, of_staff=isinstance(person, StaffMember))
 
 
 def _link_and_person(purpose: Purpose, secret: str, *, lock: bool) -> tuple[MailedLink, PortalUser | StaffMember]:

@@ -11,6 +11,7 @@
 --   portico_operator  the command line: the clinic, its people who sign in, no records
 --   portico_auditor   proves the audit log's chain: its entries, which hold ids, and nothing else
 --   portico_queue     the worker's own bookkeeping: the queue's schema and nothing else
+--   portico_throttle  how often a network tries at all clinics together: that one table and nothing else
 --
 -- `portico_chain` owns the function that chains audit entries; nobody can become it.
 
@@ -24,7 +25,8 @@ BEGIN
         CREATE ROLE portico LOGIN NOINHERIT;
     END IF;
     FOREACH wanted IN ARRAY ARRAY['portico_door', 'portico_staff', 'portico_portal', 'portico_mailer',
-                                  'portico_operator', 'portico_auditor', 'portico_queue', 'portico_chain'] LOOP
+                                  'portico_operator', 'portico_auditor', 'portico_queue', 'portico_chain',
+                                  'portico_throttle'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
@@ -54,7 +56,8 @@ BEGIN
     END LOOP;
     FOR thing IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') LOOP
         EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, portico, portico_door, portico_staff, portico_portal, '
-                       'portico_mailer, portico_operator, portico_auditor, portico_queue, portico_chain', thing.relname);
+                       'portico_mailer, portico_operator, portico_auditor, portico_queue, portico_chain, portico_throttle',
+                       thing.relname);
         IF thing.relname <> 'alembic_version' THEN
             EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', thing.relname);
             EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', thing.relname);
@@ -67,7 +70,7 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 -- Foreign-key checks run as the tables' owner, who is not always the database's.
 GRANT USAGE ON SCHEMA public TO CURRENT_USER;
 GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator,
-    portico_auditor, portico_chain;
+    portico_auditor, portico_chain, portico_throttle;
 
 -- 3 Who is asking ----------------------------------------------------------------------------------------------------
 -- STABLE, never IMMUTABLE: an immutable reader of a setting leaks across clinics through cached plans.
@@ -249,6 +252,15 @@ GRANT SELECT (clinic_id, id, patient_id, portal_user_id, contact_id, email_norm,
     TO portico_door, portico_portal;
 -- The birth date that an invitation asks for, and nothing else of a patient.
 GRANT SELECT (clinic_id, id, birth_on, status) ON patients TO portico_door;
+
+-- What is tried at a door, and by somebody signed in who is asked for a secret again: counts under hashes, and nothing
+-- of whom they are about.
+CREATE POLICY door ON throttle_buckets TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY portal ON throttle_buckets TO portico_portal
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+GRANT SELECT, INSERT, UPDATE (drained_at, free_at) ON throttle_buckets TO portico_door, portico_staff, portico_portal;
+GRANT DELETE ON throttle_buckets TO portico_door;
 
 -- 7 Portal users: what is theirs to see, and what the clinic shows ---------------------------------------------------
 
@@ -450,3 +462,10 @@ CREATE POLICY clinic ON q.procrastinate_jobs TO portico_door, portico_staff, por
     USING (args ->> 'clinic_id' = app.clinic_id()::text)
     WITH CHECK (args ->> 'clinic_id' = app.clinic_id()::text AND queueing_lock IS NULL AND lock IS NULL);
 GRANT INSERT ON q.procrastinate_events TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+
+-- 11 The throttle across clinics -------------------------------------------------------------------------------------
+-- The one table of ours that belongs to no clinic: how often one network tried at all of them. No other role reaches it,
+-- and this role reaches nothing else, so what a clinic's own work can see still ends at the clinic.
+
+CREATE POLICY everywhere ON platform_throttle_buckets TO portico_throttle USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE (drained_at, free_at), DELETE ON platform_throttle_buckets TO portico_throttle;

@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, redirect, render_template, url_for
 from flask_babel import lazy_gettext as _l
 
 from clinic import front_door
+from tenancy import known_devices
 from tenancy.errors import Refused
 from ui import languages
 from ui.doors import open_page
@@ -21,7 +22,7 @@ def show() -> Any:
     form = FindForm()
     if form.validate_on_submit():
         try:
-            front_door.ask(form.email.data, languages.current())
+            front_door.ask(form.email.data, languages.current(), known_devices.caller())
             return redirect(url_for("front_door.asked"), 303)
         except Refused as refusal:
             form.refuse(refusal)

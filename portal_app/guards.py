@@ -10,9 +10,9 @@ from flask_babel import gettext as _
 from flask_login import UserMixin
 from werkzeug.wrappers import Response
 
-from clinic import actors, audit, portal_users, sessions
+from clinic import actors, audit, portal_users, sessions, throttle
 from clinic.sessions import LiveSession
-from tenancy import tenant
+from tenancy import known_devices, tenant
 from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
 from tenancy.errors import NotFound
@@ -72,6 +72,8 @@ def begin_session(token: str) -> None:
     if holder:
         flask_login.login_user(holder)
         languages.choose(holder.language)
+        with transaction():
+            known_devices.know_again(throttle.at_door(holder.email, of_staff=False))
 
 
 def record_refusal(answer: Response) -> Response:

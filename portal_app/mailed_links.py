@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from clinic import sign_in
 from clinic.mailed_links import LinkState
 from portal_app.sign_in import NewLinkForm
+from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
@@ -43,6 +44,8 @@ def reset_password() -> Any:
         if form.validate_on_submit():
             with transaction():
                 state = sign_in.reset(Purpose.PASSWORD_RESET, secret, form.password.data)
+                if state == LinkState.GOOD:
+                    known_devices.know_again(sign_in.account_of(Purpose.PASSWORD_RESET, secret))
             return _password_set() if state == LinkState.GOOD else no_longer_good(Purpose.PASSWORD_RESET, state)
         with transaction():
             state = sign_in.look(Purpose.PASSWORD_RESET, secret)

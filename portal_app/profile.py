@@ -7,7 +7,8 @@ from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from clinic import names, portal_home, portal_users, sign_in
+from clinic import names, portal_home, portal_users, sign_in, throttle
+from clinic.actors import Holder
 from portal_app import guards, wayfinding
 from portal_app.patients import RELATIONSHIPS
 from tenancy.database import transaction
@@ -54,14 +55,26 @@ def show() -> Any:
 def change_password() -> Any:
     form = PasswordForm()
     if form.validate_on_submit():
+        account = throttle.of_holder(Holder(portal_user_id=guards.person().id))
         try:
-            with transaction():
-                token = sign_in.change_password(
-                    guards.person().id, present=form.present.data, new=form.password.data
-                )
+            with throttle.counting(throttle.Purpose.PRESENT_PASSWORD, account) as tried:
+                token = _changed(form, tried)
             guards.begin_session(token)
             flash(_("Your password is changed. Other devices were signed out."), "success")
             return redirect(url_for("portal.profile"), 303)
         except Refused as refusal:
             form.refuse(refusal)
     return render_template("portal/profile/password.html", form=form), 422 if form.errors else 200
+
+
+def _changed(form: PasswordForm, tried: throttle.Try) -> str:
+    """The token of the new session. Only a wrong present password is a miss, not a weak new one."""
+    try:
+        with transaction():
+            tried.hold()
+            token = sign_in.change_password(guards.person().id, present=form.present.data, new=form.password.data)
+    except Refused as refusal:
+        tried.was_right = refusal.field != "present"
+        raise
+    tried.was_right = True
+    return token

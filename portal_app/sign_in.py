@@ -7,8 +7,9 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 
-from clinic import sign_in
+from clinic import reset_requests, sign_in, throttle
 from portal_app import guards
+from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from ui import languages
@@ -30,8 +31,12 @@ class NewLinkForm(PorticoForm):
 def enter() -> Any:
     form = SignInForm()
     if form.validate_on_submit():
-        with transaction():
-            outcome = sign_in.portal_user(form.email.data, form.password.data)
+        account = throttle.at_door(form.email.data, of_staff=False)
+        with throttle.counting(throttle.Purpose.SIGN_IN, account, known_devices.caller()) as tried:
+            with transaction():
+                tried.hold()
+                outcome = sign_in.portal_user(form.email.data, form.password.data)
+            tried.was_right = outcome.token is not None
         if outcome.token:
             guards.begin_session(outcome.token)
             return redirect(safe_next(request.args.get("next")) or url_for("portal.home"), 303)
@@ -54,8 +59,10 @@ def ask_for_link() -> Any:
     """For a forgotten password, and for an invitation whose link is gone: the answer is the same for every address."""
     form = NewLinkForm()
     if form.validate_on_submit():
-        with transaction():
-            sign_in.ask_for_reset(form.email.data, of_staff=False)
+        account = throttle.at_door(form.email.data, of_staff=False)
+        if throttle.may_mail(throttle.Purpose.PASSWORD_RESET, account, known_devices.caller()):
+            with transaction():
+                reset_requests.ask(form.email.data, of_staff=False)
         return redirect(url_for("portal.link_mailed"), 303)
     return render_template("portal/sign_in/ask_for_link.html", form=form), 422 if form.errors else 200
 

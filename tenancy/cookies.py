@@ -23,10 +23,7 @@ class HostBoundSessions(SecureCookieSessionInterface):
     """
 
     def get_cookie_name(self, app: Flask) -> str:
-        name = super().get_cookie_name(app)
-        clinic = request.environ.get(CLINIC)
-        at_admin = isinstance(request.environ.get(SITE), Admin)
-        return f"{name}-{clinic.id.hex}" if at_admin and clinic else name
+        return name_here(super().get_cookie_name(app))
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         serializer = super().get_signing_serializer(app)
@@ -64,6 +61,13 @@ def values_of(name: str, header: str) -> list[str]:
     """
     pairs = (piece.strip(" \t").partition("=") for piece in header.split(";"))
     return [value for key, equals, value in pairs if key == name and equals]
+
+
+def name_here(name: str) -> str:
+    """A cookie's name at this door: on the admin host one for each clinic."""
+    clinic = request.environ.get(CLINIC)
+    at_admin = isinstance(request.environ.get(SITE), Admin)
+    return f"{name}-{clinic.id.hex}" if at_admin and clinic else name
 
 
 def install(app: Flask, settings: Settings) -> None:

@@ -1,5 +1,6 @@
-"""The four ways the house says no. Each carries a sentence fit for the page that says what to do."""
+"""The five ways the house says no. Each carries a sentence fit for the page that says what to do."""
 
+from datetime import timedelta
 from typing import Any
 
 
@@ -29,3 +30,19 @@ class Refused(PorticoError):
 
 class Conflict(PorticoError):
     """Somebody else was first; reload and look again (409)."""
+
+
+class NotNow(PorticoError):
+    """Come back after `wait`."""
+
+    def __init__(self, message: Any, wait: timedelta) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class TooManyTries(NotNow):
+    """Somebody guesses, or might (429)."""
+
+
+class Busy(NotNow):
+    """More is asked for at once than can be done (503)."""

@@ -74,10 +74,8 @@ def outside_clinics(name: str, **options: Any) -> Callable[[Callable[..., None]]
     return declare
 
 
-def every_clinic(
-    name: str, cron: str, role: Role, *, suspended: bool = False
-) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Declare a periodic job that walks the directory. One clinic's failure does not stop the others."""
+def periodically(name: str, cron: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Declare a periodic job that belongs to no clinic."""
 
     def declare(work: Callable[[], None]) -> Callable[[], None]:
         @queue.periodic(cron=cron)
@@ -85,8 +83,20 @@ def every_clinic(
         def run(context: JobContext, /, timestamp: int) -> None:
             flask: Flask = context.additional_context["flask"]
             with flask.app_context():
-                walk_clinics(work, role, suspended=suspended)
+                work()
 
+        return work
+
+    return declare
+
+
+def every_clinic(
+    name: str, cron: str, role: Role, *, suspended: bool = False
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Declare a periodic job that walks the directory. One clinic's failure does not stop the others."""
+
+    def declare(work: Callable[[], None]) -> Callable[[], None]:
+        periodically(name, cron)(lambda: walk_clinics(work, role, suspended=suspended))
         return work
 
     return declare

@@ -67,6 +67,11 @@ def unseal_for_platform(sealed: bytes, *, purpose: str) -> bytes:
     return _unlock(_expand(_master_key(), purpose), sealed, about=purpose.encode())
 
 
+def platform_signing_key(purpose: str) -> bytes:
+    """A 32-byte key for HMACs of one purpose that belong to no clinic."""
+    return _expand(_master_key(), purpose)
+
+
 def digest(key: bytes, message: bytes) -> bytes:
     """HMAC-SHA256, 32 bytes."""
     return hmac.new(key, message, sha256).digest()

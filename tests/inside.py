@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, text
 
-from clinic import actors, invitations, portal_settings, sign_in, staff
+from clinic import actors, invitations, portal_settings, reset_requests, sign_in, staff
 from clinic.actors import Actor, ActorKind
 from clinic.contacts import Contact, Relationship
 from clinic.mailed_links import MailedLink
@@ -20,6 +21,7 @@ from mail.rendering import Page
 from tenancy import clinics, keys, link_tokens, tenant
 from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
+from tenancy.jobs import QUEUE_ROLE
 from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
 from tenancy.tenant import Role
 
@@ -114,6 +116,24 @@ def path_of(slug: str, purpose: Purpose, secret: str) -> str:
     """A mailed link's path on its host."""
     prefix = f"/{slug}" if purpose in ON_ADMIN_HOST else ""
     return f"{prefix}/link/{purpose}/{secret}"
+
+
+def waiting_jobs(app: Flask, name: str) -> list[dict[str, Any]]:
+    """What the jobs of this name are told, the oldest first."""
+    with app.app_context(), clinics.nobody_asking(), transaction():
+        db.session.execute(text(f"SET LOCAL ROLE {QUEUE_ROLE}"))
+        found = text("SELECT args FROM q.procrastinate_jobs WHERE task_name = :name ORDER BY id")
+        return list(db.session.scalars(found, {"name": name}))
+
+
+def mail_resets(app: Flask) -> None:
+    """What the worker does about the links that were asked for, in all clinics."""
+    for job in waiting_jobs(app, reset_requests.MAIL):
+        with app.app_context(), clinics.open_clinic(UUID(job.pop("clinic_id")), Role.DOOR):
+            reset_requests.mail(**job)
+    with app.app_context(), clinics.nobody_asking(), transaction():
+        db.session.execute(text(f"SET LOCAL ROLE {QUEUE_ROLE}"))
+        db.session.execute(text("DELETE FROM q.procrastinate_jobs WHERE task_name = :name"), {"name": reset_requests.MAIL})
 
 
 def letters(app: Flask, slug: str) -> list[OutgoingLetter]:

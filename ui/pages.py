@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,7 +28,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound as NoSuchPage
 from werkzeug.wrappers import Response as AnyResponse
 
-from tenancy.errors import Conflict, NotAllowed, NotFound, PorticoError, Refused
+from tenancy.errors import Busy, Conflict, NotAllowed, NotFound, NotNow, PorticoError, Refused, TooManyTries
 from tenancy.middleware import CLINIC, SITE
 from tenancy.sites import Admin, front_door_url
 from ui import accent, headers, languages, origins
@@ -37,7 +38,14 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 A_YEAR, A_DAY = 31_536_000, 86_400
 
-STATUSES: dict[type[PorticoError], int] = {NotFound: 404, NotAllowed: 403, Refused: 422, Conflict: 409}
+STATUSES: dict[type[PorticoError], int] = {
+    NotFound: 404,
+    NotAllowed: 403,
+    Refused: 422,
+    Conflict: 409,
+    TooManyTries: 429,
+    Busy: 503,
+}
 
 # status: (title, what to do). A domain error brings its own sentence, except "not found", which is always this one.
 ANSWERS = {
@@ -230,7 +238,10 @@ def _answer(status: int, message: Any = None, title: Any = None) -> Response:
 
 def _answer_refusal(error: PorticoError) -> AnyResponse:
     status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
-    return _answer(status, None if status == 404 else error.message)
+    answer = _answer(status, None if status == 404 else error.message)
+    if isinstance(error, NotNow):
+        answer.headers["Retry-After"] = str(ceil(error.wait.total_seconds()))
+    return answer
 
 
 def _answer_stray_form(error: CSRFError | SentFromElsewhere) -> AnyResponse:

@@ -38,6 +38,8 @@ MUTATIONS = {
     "role bypasses row security": ("ALTER ROLE portico_staff BYPASSRLS", "portico_staff"),
     "role inherits": ("ALTER ROLE portico INHERIT", "portico"),
     "role is a member of the owner": ("GRANT portico_owner TO portico", "portico is a portico_owner"),
+    "door reaches outside": ("GRANT SELECT ON platform_throttle_buckets TO portico_door", "portico_door reaches platform_throttle_buckets"),
+    "throttle reaches inside": ("GRANT SELECT ON sessions TO portico_throttle", "portico_throttle reaches sessions"),
     "audit can be changed": ("GRANT UPDATE ON audit_entries TO portico_staff", "portico_staff may change audit_entries"),
     "audit entry with a chosen number": ("GRANT INSERT ON audit_entries TO portico_staff", "portico_staff may set number"),
     "chain's function as the owner's": ("ALTER FUNCTION app.chain_audit_entry() OWNER TO portico_owner", "chain_audit_entry"),

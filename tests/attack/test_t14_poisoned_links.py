@@ -14,17 +14,15 @@ from uuid import uuid4
 
 import pytest
 from flask import Flask, request
-from sqlalchemy import text
 
-from clinic import demo, front_door, portal_settings, sign_in
+from clinic import demo, front_door, portal_settings, reset_requests
 from mail import delivery, letters, rendering
 from mail.letters import LinkLetter
 from mail.rendering import Page
 from tenancy import clinics, clock, link_tokens
-from tenancy.database import db, transaction
-from tenancy.jobs import QUEUE_ROLE
+from tenancy.database import transaction
 from tests.conftest import BASE, PORT
-from tests.inside import inside, written
+from tests.inside import inside, mail_resets, waiting_jobs, written
 from tests.visitor import Visitor
 
 ELM_URLS = (f"http://{demo.ELM}.{BASE}:{PORT}/", f"http://admin.{BASE}:{PORT}/{demo.ELM}/")
@@ -70,7 +68,9 @@ def ask(app: Flask, what: str, headers: dict[str, str]) -> int:
     overridden = {"HTTP_HOST": sent.pop("Host")} if "Host" in sent else {}
     # Each some minutes after the one before: an invitation that was mailed just now is not mailed again.
     with clock.moved(timedelta(minutes=6) * next(_turn)):
-        return stranger.post(path, {"email": email}, headers=sent, environ_overrides=overridden).status_code
+        status = stranger.post(path, {"email": email}, headers=sent, environ_overrides=overridden).status_code
+        mail_resets(app)
+        return status
 
 
 def urls_in(page: Page) -> list[str]:
@@ -89,11 +89,8 @@ def found_portals(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[Page]:
     sent: list[Page] = []
     monkeypatch.setattr(delivery, "connection", nullcontext)
     monkeypatch.setattr(delivery, "send", lambda server, page, envelope: sent.append(page))
-    with app.app_context():
-        with transaction():
-            db.session.execute(text(f"SET LOCAL ROLE {QUEUE_ROLE}"))
-            waiting = list(db.session.scalars(text("SELECT args FROM q.procrastinate_jobs WHERE task_name = :name"), {"name": front_door.FIND}))
-        for arguments in waiting:
+    for arguments in waiting_jobs(app, front_door.FIND):
+        with app.app_context():
             front_door.find(**arguments)
     return sent
 
@@ -135,13 +132,13 @@ def test_planted_a_letter_that_believes_the_request(
     app: Flask, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     heard: list[str] = []
-    ask_for_reset = sign_in.ask_for_reset
+    ask_for_reset = reset_requests.ask
 
     def listening(email: str, *, of_staff: bool) -> None:
         heard.append(request.headers.get("X-Forwarded-Host") or request.host)
         ask_for_reset(email, of_staff=of_staff)
 
-    monkeypatch.setattr(sign_in, "ask_for_reset", listening)
+    monkeypatch.setattr(reset_requests, "ask", listening)
     monkeypatch.setattr(
         link_tokens, "portal_url", lambda settings, slug, path="/": f"http://{heard[-1] if heard else demo.ELM}{path}"
     )
@@ -170,6 +167,7 @@ def test_the_wrong_door_mails_nothing(
     monkeypatch.setitem(app.config, "WTF_CSRF_ENABLED", False)
     before = [len(written(app, slug)) for slug in (demo.ELM, demo.OAK)]
     Visitor(app, f"http://{base}:{PORT}").post(path, {"email": email})
+    mail_resets(app)
     assert [len(written(app, slug)) for slug in (demo.ELM, demo.OAK)] == before
 
 
@@ -177,6 +175,7 @@ def test_an_address_known_at_both_clinics_gets_a_letter_of_the_one_asked(app: Fl
     before = len(written(app, demo.ELM))
     oak_portal.get("/new-link")
     assert oak_portal.post("/new-link", {"email": "maria@family.example"}).status_code == 303
+    mail_resets(app)
     assert len(written(app, demo.ELM)) == before
     newest = written(app, demo.OAK)
     assert newest

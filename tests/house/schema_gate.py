@@ -12,8 +12,10 @@ OUR_ROLES = (
     "portico_auditor",
     "portico_chain",
     "portico_queue",
+    "portico_throttle",
 )
 OLDEST_SERVER = 150000
+# Outside every clinic stand the directory and `platform_throttle_buckets`, which belongs to `portico_throttle` alone.
 # The directory is read before a clinic is open: these two tables, by the login role, and the address is unique for all.
 DIRECTORY = ("clinics", "clinic_addresses")
 
@@ -29,13 +31,15 @@ CHECKS = {
     "no clinic_id": """
         SELECT c.relname FROM pg_class c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-          AND c.relname NOT IN ('alembic_version', 'clinics')
+          AND c.relname NOT IN ('alembic_version', 'clinics', 'platform_throttle_buckets')
           AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'clinic_id' AND a.attnotnull)""",
     "policy that does not name the clinic": """
         SELECT c.relname || '.' || p.polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
         WHERE c.relnamespace = 'public'::regnamespace
           AND NOT (c.relname IN ('clinics', 'clinic_addresses') AND p.polname = 'directory' AND p.polcmd = 'r'
                    AND p.polroles = ARRAY['portico'::regrole::oid])
+          AND NOT (c.relname = 'platform_throttle_buckets' AND p.polname = 'everywhere'
+                   AND p.polroles = ARRAY['portico_throttle'::regrole::oid])
           AND ((p.polcmd <> 'a' AND coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') !~ '= app\\.clinic_id\\(\\)')
             OR (p.polcmd IN ('a', 'w', '*')
                 AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') !~ '= app\\.clinic_id\\(\\)'))""",
@@ -65,7 +69,7 @@ CHECKS = {
     "unique rule that does not begin with the clinic": """
         SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
         WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace AND c.relname <> 'alembic_version'
-          AND i.indexrelid NOT IN ('pk_clinics'::regclass, 'pk_clinic_addresses'::regclass)
+          AND i.indexrelid NOT IN ('pk_clinics'::regclass, 'pk_clinic_addresses'::regclass, 'pk_platform_throttle_buckets'::regclass)
           AND (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0])
               IS DISTINCT FROM 'clinic_id'""",
     "grant that no role needs": """
@@ -79,6 +83,13 @@ CHECKS = {
           AND (has_any_column_privilege('portico', c.oid, 'SELECT, INSERT, UPDATE') AND c.relname NOT IN ('clinics', 'clinic_addresses')
                OR has_any_column_privilege('portico', c.oid, 'INSERT, UPDATE')
                OR has_table_privilege('portico', c.oid, 'DELETE'))""",
+    "reach between a clinic and what stands outside all": """
+        SELECT r.rolname || ' reaches ' || c.relname FROM pg_roles r, pg_class c
+        WHERE r.rolname LIKE 'portico%' AND r.rolname <> 'portico_owner'
+          AND c.relnamespace IN ('public'::regnamespace, 'q'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm')
+          AND (r.rolname = 'portico_throttle') <> (c.relname = 'platform_throttle_buckets')
+          AND (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r.oid, c.oid, 'DELETE'))
+          AND 'portico_throttle' IN (r.rolname, CASE c.relname WHEN 'platform_throttle_buckets' THEN 'portico_throttle' END)""",
     "role that may create things": """
         SELECT r.rolname || ' in ' || n.nspname FROM pg_roles r, pg_namespace n
         WHERE r.rolname LIKE 'portico%' AND r.rolname <> 'portico_owner' AND n.nspname IN ('public', 'app', 'q')
@@ -97,7 +108,7 @@ CHECKS = {
         WHERE u.rolname LIKE 'portico%' AND u.rolname <> 'portico_owner'
           AND NOT (u.rolname = 'portico' AND r.rolname IN ('portico_door', 'portico_staff', 'portico_portal',
                                                            'portico_mailer', 'portico_operator', 'portico_auditor',
-                                                           'portico_queue'))""",
+                                                           'portico_queue', 'portico_throttle'))""",
     "function with no fixed owner's path": """
         SELECT proname FROM pg_proc
         WHERE prosecdef AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)
