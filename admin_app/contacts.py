@@ -17,6 +17,7 @@ from clinic import (
     access_holds,
     coming_of_age,
     contacts,
+    corrected_contacts,
     invitation_batches,
     invitation_list,
     patients,
@@ -76,6 +77,7 @@ def patient_contacts(patient_id: UUID) -> Response:
         access = portal_users.access_to(patient_id)
         holds = access_holds.of_patient(patient_id)
         coming = coming_of_age.coming(patient_id)
+        differing = corrected_contacts.of_patient(patient_id)
         invitable = []
         if guards.person().may(Right.ADMIN):
             invitable = invitation_list.page(patient_id=patient_id, limit=200)
@@ -87,6 +89,7 @@ def patient_contacts(patient_id: UUID) -> Response:
         holds=holds,
         blocked={each.contact_id for each in holds if each.is_custody},
         coming=coming[0] if coming else None,
+        differing=differing,
         invitable=invitable,
     )
 
@@ -152,13 +155,16 @@ def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
                 changed = contacts.change(contact_id, form.details())
                 contacts.correct_kind(contact_id, patient_id, RelationshipKind(form.kind.data))
                 is_shared = _shares_its_address(changed)
-                had_login = bool(before != changed.email_norm and before and portal_users.find_by_email(before))
+                left_behind = corrected_contacts.find(contact_id, before)
         except Refused as refusal:
             form.refuse(refusal)
         else:
             flash(_("The contact is saved."), "success")
             _tell_of_sharing(is_shared)
-            _tell_of_login(had_login)
+            if left_behind:
+                return go(
+                    "contact_sign_in", patient_id=patient_id, contact_id=contact_id, portal_user_id=left_behind
+                )
             return go("patient_contacts", patient_id=patient_id)
     return _editing_page(patient_id, contact_id, form, GuardianForm(formdata=None))
 
@@ -249,15 +255,4 @@ def _tell_of_sharing(is_shared: bool) -> None:
     if is_shared:
         flash(
             _("Another contact has this e-mail address already. If both are invited, they share one sign-in."), "warn"
-        )
-
-
-def _tell_of_login(had_login: bool) -> None:
-    if had_login:
-        flash(
-            _(
-                "The address before belongs to a portal user, whose sign-in does not move by itself. "
-                "To move it, unlink them below and invite the new address."
-            ),
-            "info",
         )

@@ -1,6 +1,7 @@
 """Who may open which staff page. Every view says so: `@open_page`, or the rights it `@needs`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -44,6 +45,7 @@ class Person(UserMixin):
 
 def load(token: str) -> Person | None:
     """Whoever holds this token in the open clinic; from now on the request acts as them. A portal user is nobody here."""
+    tenant.become(Role.DOOR)
     with transaction():
         live = sessions.find_live(token, is_attended=session_life.is_attended())
         member = staff.find_signed_in(live.holder.staff_member_id) if live and live.holder.staff_member_id else None
@@ -62,6 +64,17 @@ def enter(token: str) -> None:
         login_user(person)
         with transaction():
             known_devices.know_again(throttle.at_door(person.member.email, of_staff=True))
+
+
+@contextmanager
+def own_sign_in() -> Iterator[LiveSession]:
+    """A transaction at the door, for the person of this request alone: for what concerns their own sign-in."""
+    tenant.become(Role.DOOR)
+    try:
+        with transaction():
+            yield person().session
+    finally:
+        tenant.become(Role.STAFF)
 
 
 def person() -> Person:

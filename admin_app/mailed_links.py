@@ -21,6 +21,7 @@ from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
+from ui import session_life
 from ui.forms import PasswordField, PorticoForm, at_most, required
 
 LONGEST_SECRET = 64
@@ -47,14 +48,14 @@ class ConfirmationForm(PorticoForm):
 def followed_link(purpose: str, secret: str) -> AnyResponse:
     if purpose not in ON_ADMIN_HOST:
         raise NotFound("link")
-    session["link"] = {purpose: secret[:LONGEST_SECRET]}
+    session[session_life.LINK] = {purpose: secret[:LONGEST_SECRET]}
     return redirect(url_for(f"admin.{purpose.replace('-', '_')}_link"), 303)
 
 
 @admin.route("/link/staff-invitation", methods=["GET", "POST"])
 @open_page
 def staff_invitation_link() -> AnyResponse:
-    form, secret = StaffInvitationForm(), _secret(Purpose.STAFF_INVITATION)
+    form, secret = StaffInvitationForm(), secret_of(Purpose.STAFF_INVITATION)
     state = _state(lambda: sign_in.look(Purpose.STAFF_INVITATION, secret))
     if state == LinkState.GOOD and form.validate_on_submit():
         try:
@@ -74,7 +75,7 @@ def staff_invitation_link() -> AnyResponse:
 @admin.route("/link/staff-password-reset", methods=["GET", "POST"])
 @open_page
 def staff_password_reset_link() -> AnyResponse:
-    form, secret = NewPasswordForm(), _secret(Purpose.STAFF_PASSWORD_RESET)
+    form, secret = NewPasswordForm(), secret_of(Purpose.STAFF_PASSWORD_RESET)
     state = _state(lambda: sign_in.look(Purpose.STAFF_PASSWORD_RESET, secret))
     if state == LinkState.GOOD and form.validate_on_submit():
         try:
@@ -95,20 +96,20 @@ def staff_password_reset_link() -> AnyResponse:
 @admin.route("/link/reply-to", methods=["GET", "POST"])
 @open_page
 def reply_to_link() -> AnyResponse:
-    form, secret = ConfirmationForm(), _secret(Purpose.REPLY_TO)
+    form, secret = ConfirmationForm(), secret_of(Purpose.REPLY_TO)
     state = _state(lambda: portal_settings.look_at_confirmation(secret))
     if state == LinkState.GOOD and form.validate_on_submit():
         with transaction():
             state = portal_settings.confirm_reply_to(secret)
         if state == LinkState.GOOD:
-            session.pop("link", None)
+            session.pop(session_life.LINK, None)
             return page("admin/mailed_links/reply_to_confirmed.html")
     return _link_page("reply_to", state, form)
 
 
-def _secret(purpose: Purpose) -> str:
+def secret_of(purpose: Purpose) -> str:
     """The secret that was followed here; empty, and so nobody's, where there is none."""
-    kept = session.get("link")
+    kept = session.get(session_life.LINK)
     return str(kept.get(purpose.value, "")) if isinstance(kept, dict) else ""
 
 

@@ -105,6 +105,10 @@ WARNINGS = {
     ),
     WarningKind.MISTYPED: _l("The e-mail address looks mistyped. Check it before you continue."),
     WarningKind.BOUNCED: _l("An earlier letter to this address could not be delivered."),
+    WarningKind.OTHER_ADDRESS: _l(
+        "Sees the patient already, signing in with another address. Both sign-ins would; if the other is not theirs any "
+        "more, end it first on the patient's contacts page."
+    ),
     WarningKind.EXISTING_USER: _l("Uses the portal already and gets access at once, without a new password."),
     WarningKind.REPLY_TO_UNSET: _l("No Portal Email Reply-To is set, so replies to these letters will not reach you."),
     WarningKind.REPLY_TO_UNCONFIRMED: _l(

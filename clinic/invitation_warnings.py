@@ -11,7 +11,7 @@ from clinic import addresses
 from clinic.contacts import Contact, Relationship, RelationshipKind
 from clinic.invitation_batches import IS_BLOCKED, BatchRow
 from clinic.patients import Patient, PatientStatus
-from clinic.portal_users import PortalUser
+from clinic.portal_users import PortalAccess, PortalUser
 from mail import letterhead
 from mail.outbox import LetterState, OutgoingLetter
 from tenancy.database import db
@@ -26,6 +26,7 @@ class WarningKind(StrEnum):
     MISTYPED = "mistyped"
     BOUNCED = "bounced"
     EXISTING_USER = "existing_user"  # gets access at once, without a new password
+    OTHER_ADDRESS = "other_address"  # the contact sees the patient already, signing in with another address
     INACTIVE_PATIENT = "inactive_patient"
     OF_AGE = "of_age"  # gets billing alone
     REPLY_TO_UNSET = "reply_to_unset"
@@ -52,6 +53,7 @@ def of_batch(batch_id: UUID) -> list[Warning]:
             WarningKind.OF_AGE,
             _named(_of_age(batch_id)),
         ),
+        (WarningKind.OTHER_ADDRESS, _named(_with_other_address(batch_id))),
         (
             WarningKind.SHARED_ADDRESS,
             _listed(
@@ -130,6 +132,21 @@ def _of_age(batch_id: UUID) -> Any:
             ~Relationship.guardian_for_adult,
             Patient.birth_on <= func.app.of_age_born_until(),
         )
+    )
+
+
+def _with_other_address(batch_id: UUID) -> Any:
+    return (
+        _contacts_of(batch_id)
+        .join(
+            PortalAccess,
+            (PortalAccess.clinic_id == BatchRow.clinic_id)
+            & (PortalAccess.contact_id == BatchRow.contact_id)
+            & (PortalAccess.patient_id == BatchRow.patient_id)
+            & PortalAccess.ended_at.is_(None),
+        )
+        .join(PortalUser, (PortalUser.clinic_id == PortalAccess.clinic_id) & (PortalUser.id == PortalAccess.portal_user_id))
+        .where(PortalUser.email_norm != BatchRow.email_norm)
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Index, select, update
+from sqlalchemy import ColumnElement, Index, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.selectable import LateralFromClause
 
@@ -24,6 +24,8 @@ LASTS = {
     Purpose.REPLY_TO: timedelta(days=7),
     Purpose.PASSWORD_RESET: timedelta(minutes=30),
     Purpose.STAFF_PASSWORD_RESET: timedelta(minutes=30),
+    Purpose.EMAIL_CHANGE: timedelta(hours=24),
+    Purpose.STAFF_EMAIL_CHANGE: timedelta(hours=24),
 }
 MOST_MISSES = 5
 RESEND_AFTER = timedelta(minutes=5)  # an invitation is not mailed again sooner
@@ -142,6 +144,14 @@ def find_latest(purpose: Purpose, holder: Holder) -> MailedLink | None:
         .order_by(MailedLink.issued_at.desc())
         .limit(1)
     ).one_or_none()
+
+
+def count_issued(purpose: Purpose, holder: Holder, *, since: datetime) -> int:
+    """How many links of one purpose a person was mailed from an instant on, whatever became of them."""
+    counted = select(func.count()).select_from(MailedLink).where(
+        MailedLink.purpose == purpose, _of(holder), MailedLink.issued_at >= since
+    )
+    return db.session.scalars(counted).one()
 
 
 def newest_with_letter(purpose: Purpose, of_person: ColumnElement[bool]) -> LateralFromClause:

@@ -115,6 +115,56 @@ class StaffReactivated(Letter):
 
 
 @dataclass(frozen=True)
+class EmailConfirmation(LinkLetter):
+    """To the address that a portal user wants to sign in with from now on."""
+
+    kind = "email_confirmation"
+    purpose = Purpose.EMAIL_CHANGE
+
+
+@dataclass(frozen=True)
+class EmailChangeAsked(Letter):
+    """To the present address: another was asked for, and nothing has changed yet."""
+
+    kind = "email_change_asked"
+
+
+@dataclass(frozen=True)
+class EmailChanged(Letter):
+    """To the address that signs in no more."""
+
+    kind = "email_changed"
+
+
+@dataclass(frozen=True)
+class EmailInUse(Letter):
+    """To a portal user whose address somebody else asked to sign in with."""
+
+    kind = "email_in_use"
+
+
+@dataclass(frozen=True)
+class StaffEmailConfirmation(LinkLetter):
+    kind = "staff_email_confirmation"
+    purpose = Purpose.STAFF_EMAIL_CHANGE
+
+
+@dataclass(frozen=True)
+class StaffEmailChangeAsked(Letter):
+    kind = "staff_email_change_asked"
+
+
+@dataclass(frozen=True)
+class StaffEmailChanged(Letter):
+    kind = "staff_email_changed"
+
+
+@dataclass(frozen=True)
+class StaffEmailInUse(Letter):
+    kind = "staff_email_in_use"
+
+
+@dataclass(frozen=True)
 class MessageWaiting(Letter):
     """To a portal user: the clinic wrote to them on the portal; about whom or what, only the portal says."""
 
@@ -145,6 +195,14 @@ KINDS: dict[str, type[Letter]] = {
         StaffRoleChanged,
         StaffDeactivated,
         StaffReactivated,
+        EmailConfirmation,
+        EmailChangeAsked,
+        EmailChanged,
+        EmailInUse,
+        StaffEmailConfirmation,
+        StaffEmailChangeAsked,
+        StaffEmailChanged,
+        StaffEmailInUse,
         MessageWaiting,
         InvitationLocked,
     )

@@ -238,8 +238,8 @@ CREATE POLICY door ON portal_access FOR SELECT TO portico_door USING (clinic_id 
 CREATE POLICY door ON access_holds FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON patients FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 
-GRANT SELECT, UPDATE (accepted_at, last_sign_in_at, language) ON portal_users TO portico_door;
-GRANT SELECT, UPDATE (name, accepted_at, last_sign_in_at) ON staff_members TO portico_door;
+GRANT SELECT, UPDATE (email, email_norm, accepted_at, last_sign_in_at, language) ON portal_users TO portico_door;
+GRANT SELECT, UPDATE (name, email, email_norm, accepted_at, last_sign_in_at) ON staff_members TO portico_door;
 GRANT SELECT, INSERT, DELETE ON passwords TO portico_door;
 GRANT SELECT, INSERT, UPDATE (last_seen_at, ended_at, ended_reason) ON sessions TO portico_door;
 GRANT SELECT, INSERT, UPDATE (misses, ended_at, ending, letter_id) ON mailed_links TO portico_door;

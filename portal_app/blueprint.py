@@ -12,6 +12,7 @@ from portal_app import (
     billing,
     conversations,
     documents,
+    email_changes,
     guards,
     home,
     invitations,
@@ -27,7 +28,7 @@ from ui import headers
 from ui.doors import is_open
 
 GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
-LINK = '/link/<any("invitation","password-reset"):purpose>/<secret>'
+LINK = '/link/<any("invitation","password-reset","email-change"):purpose>/<secret>'
 PATIENT = "/patients/<uuid:patient_id>"
 CONVERSATION = f"{PATIENT}/conversations/<uuid:conversation_id>"
 DOCUMENT = f"{PATIENT}/documents/<uuid:document_id>"
@@ -42,6 +43,7 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/link/invitation", "invitation", invitations.show, GET),
     ("/link/invitation", "invitation_acceptance", invitations.accept, POST),
     ("/link/invitation/renewal", "invitation_renewal", invitations.renew, POST),
+    ("/link/email-change", "email_change", email_changes.confirm, BOTH),
     ("/logo/<version>.png", "logo", home.logo, GET),
     ("/", "home", home.show, GET),
     ("/profile", "profile", profile.show, BOTH),
@@ -50,6 +52,7 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/profile/sessions/ending", "sessions_ending", sessions.sign_out_everywhere, POST),
     ("/profile/sessions/<uuid:session_id>/ending", "session_ending", sessions.end, POST),
     ("/session", "session_clock", sessions.clock, BOTH),
+    ("/profile/email", "profile_email", email_changes.ask, BOTH),
     (f"{PATIENT}/", "patient", patients.show, GET),
     (f"{PATIENT}/documents", "documents", documents.listed, GET),
     (DOCUMENT, "document", documents.show, GET),

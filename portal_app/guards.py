@@ -1,5 +1,7 @@
 """Who is at the portal. Every page asks for a signed-in portal user, except those marked `@open_page`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
@@ -63,6 +65,18 @@ def load(token: str) -> Person | None:
     actors.become(live.holder.actor)
     languages.speak(user.language)
     return Person(user.id, user.name, user.email, user.language, live, token)
+
+
+@contextmanager
+def own_sign_in() -> Iterator[LiveSession]:
+    """A transaction at the door, for the person of this request alone: for what concerns their own sign-in."""
+    me = person()
+    tenant.become(Role.DOOR)
+    try:
+        with transaction():
+            yield me.session
+    finally:
+        tenant.become(Role.PORTAL, me.id)
 
 
 def begin_session(token: str) -> None:

@@ -16,7 +16,7 @@ from portal_app.mailed_links import NewPasswordForm
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
-from ui import languages
+from ui import languages, session_life
 from ui.doors import open_page
 from ui.forms import DateField, PasswordField, chosen, required
 
@@ -67,7 +67,7 @@ def renew() -> Response:
             invitations.renew(mailed_links.secret_of(Purpose.INVITATION))
     except NotFound:
         return redirect(url_for("portal.invitation"), 303)
-    session.pop(mailed_links.SECRETS, None)
+    session.pop(session_life.LINK, None)
     return redirect(url_for("portal.link_mailed"), 303)
 
 

@@ -17,13 +17,12 @@ from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
-from ui import languages
+from ui import languages, session_life
 from ui.doors import open_page
 from ui.forms import PasswordField, PorticoForm, required
 
-SECRETS = "link"  # in the cookie: purpose → secret
 LONGEST_SECRET = 200
-PAGES = {Purpose.INVITATION: "portal.invitation", Purpose.PASSWORD_RESET: "portal.password_reset"}
+PAGES = {Purpose.INVITATION: "portal.invitation", Purpose.PASSWORD_RESET: "portal.password_reset", Purpose.EMAIL_CHANGE: "portal.email_change"}
 
 
 class NewPasswordForm(PorticoForm):
@@ -32,7 +31,7 @@ class NewPasswordForm(PorticoForm):
 
 @open_page
 def arrive(purpose: str, secret: str) -> Response:
-    session[SECRETS] = {purpose: secret[:LONGEST_SECRET]}
+    session[session_life.LINK] = {purpose: secret[:LONGEST_SECRET]}
     return redirect(url_for(PAGES[Purpose(purpose)]), 303)
 
 
@@ -61,7 +60,7 @@ def reset_password() -> Any:
 
 def secret_of(purpose: Purpose) -> str:
     """What a link of this purpose brought along; empty, hence nobody's, where none did."""
-    kept = session.get(SECRETS)
+    kept = session.get(session_life.LINK)
     return str(kept.get(purpose, "")) if isinstance(kept, dict) else ""
 
 

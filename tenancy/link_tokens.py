@@ -24,10 +24,14 @@ class Purpose(StrEnum):
     PASSWORD_RESET = "password-reset"
     STAFF_INVITATION = "staff-invitation"
     STAFF_PASSWORD_RESET = "staff-password-reset"
+    EMAIL_CHANGE = "email-change"
+    STAFF_EMAIL_CHANGE = "staff-email-change"
     REPLY_TO = "reply-to"
 
 
-ON_ADMIN_HOST = frozenset({Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET, Purpose.REPLY_TO})
+ON_ADMIN_HOST = frozenset(
+    {Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET, Purpose.STAFF_EMAIL_CHANGE, Purpose.REPLY_TO}
+)
 
 
 def message(purpose: Purpose, link_id: UUID) -> bytes:

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy import select, text
 
-from clinic import actors, invitations, portal_settings, reset_requests, sign_in, staff
+from clinic import actors, demo, email_changes, invitations, portal_settings, reset_requests, sign_in, staff
 from clinic.actors import Actor, ActorKind
 from clinic.contacts import Contact, Relationship
 from clinic.mailed_links import MailedLink
@@ -30,8 +30,11 @@ ADDRESSEES = {
     Purpose.PASSWORD_RESET: "maria@family.example",
     Purpose.STAFF_INVITATION: "nora@elm.example",
     Purpose.STAFF_PASSWORD_RESET: "ana@elm.example",
+    Purpose.EMAIL_CHANGE: "maria@family.example",
+    Purpose.STAFF_EMAIL_CHANGE: "ana@elm.example",
     Purpose.REPLY_TO: "desk@elm.example",
 }
+EMAIL_CHANGES = (Purpose.EMAIL_CHANGE, Purpose.STAFF_EMAIL_CHANGE)
 
 
 @contextmanager
@@ -82,7 +85,8 @@ def pair(contact_name: str, patient_name: str) -> Relationship:
 def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
     """Mail a link of this purpose to its addressee at the first demo clinic; returns the secret."""
     email = ADDRESSEES[purpose]
-    with inside(app, slug, Role.OPERATOR if purpose is Purpose.STAFF_INVITATION else Role.STAFF):
+    role = {Purpose.STAFF_INVITATION: Role.OPERATOR, **dict.fromkeys(EMAIL_CHANGES, Role.DOOR)}.get(purpose, Role.STAFF)
+    with inside(app, slug, role):
         if purpose is Purpose.INVITATION:
             invitations.send(user(email))
         elif purpose is Purpose.PASSWORD_RESET:
@@ -90,6 +94,9 @@ def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
         elif purpose is Purpose.STAFF_INVITATION:
             known = staff.find_by_email(email)
             staff.send_invitation(known) if known else staff.invite(email=email, role=StaffRole.ADMIN, name="Nora New")
+        elif purpose in EMAIL_CHANGES:
+            person = member(email) if purpose in ON_ADMIN_HOST else user(email)
+            email_changes.ask(person.holder, email=f"new-{email}", password=demo.PASSWORD)
         elif purpose is Purpose.STAFF_PASSWORD_RESET:
             sign_in.mail_staff_reset(member(email))
         else:

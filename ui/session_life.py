@@ -6,6 +6,7 @@ from datetime import datetime
 from flask import Response, make_response, render_template, request, session
 
 from tenancy import clock
+from tenancy.link_tokens import Purpose
 from ui import languages
 
 UNATTENDED = "Portico-Unattended"  # header: a page's own script asks, not its reader
@@ -13,6 +14,8 @@ WARN_SECONDS = 120
 # Clear-Site-Data at sign-out. Not "cookies": that would take those of every host below the base.
 FORGET = '"cache", "storage"'
 _TOKEN, _TOKEN_BEFORE, _FORM_TOKEN = "_user_id", "before", "csrf_token"  # what the cookie holds
+LINK = "link"  # in the cookie: what a mailed link is for → its secret
+WAIT_FOR_SIGN_IN = (Purpose.EMAIL_CHANGE, Purpose.STAFF_EMAIL_CHANGE)  # their readers must be signed in
 _SECRETS = ("password", "code")  # in a field's name
 
 
@@ -45,10 +48,13 @@ def token_before() -> str | None:
 
 
 def begin(*, by_the_same_person: bool) -> None:
-    """Before a new sign-in takes up this browser's cookie: what it held goes, but for the token of the forms that the
-    same person left open; those can still be sent."""
+    """Before a new sign-in takes up this browser's cookie: what it held goes, but for a link that waits for it, and for
+    the token of the forms that the same person left open; those can still be sent."""
+    link = session.get(LINK)
     form_token = session.get(_FORM_TOKEN) if by_the_same_person else None
     languages.begin_anew()
+    if isinstance(link, dict) and any(purpose in link for purpose in WAIT_FOR_SIGN_IN):
+        session[LINK] = link
     if form_token:
         session[_FORM_TOKEN] = form_token
 

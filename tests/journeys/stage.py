@@ -41,6 +41,7 @@ class Found:
     leo: UUID = MADE_UP
     zoe: UUID = MADE_UP
     maria: UUID = MADE_UP
+    hugo: UUID = MADE_UP
     users: dict[str, UUID] = field(default_factory=dict)
     staff: dict[str, UUID] = field(default_factory=dict)
     papers: dict[str, UUID] = field(default_factory=dict)
@@ -62,7 +63,7 @@ def prepare(running: Running) -> Found:
     with inside.inside(app, demo.ELM), inside.acting("ana@elm.example"):
         leo, zoe = (inside.patient(name).id for name in ("Leo Lopez", "Zoe Haddad"))
         found.leo, found.zoe, found.maria = leo, zoe, inside.contact("Maria Lopez").id
-        found.users = {name: inside.user(f"{name}@family.example").id for name in ("maria", "grace")}
+        found.users = {name: inside.user(f"{name}@family.example").id for name in ("maria", "grace", "omar")}
         invited = staff.invite(email="nora@elm.example", role=StaffRole.THERAPIST, name="Nora New").id
         gone = staff.invite(email="lou@elm.example", role=StaffRole.BILLING, name="Lou Left").id
         staff.deactivate(gone)
@@ -88,6 +89,7 @@ def prepare(running: Running) -> Found:
         }
         for name in ("Hana Haddad", "Hugo Haddad"):
             contacts.add(zoe, ContactDetails(name, "haddads@family.example"), RelationshipKind.GRANDPARENT)
+        found.hugo = inside.contact("Hugo Haddad").id
         pairs = [inside.pair(name, "Zoe Haddad").id for name in ("Hana Haddad", "Hugo Haddad")]
         gus = inside.pair("Gus Grant", "Sam Grant").id
         found.batches["draft"] = invitation_batches.choose([*pairs, gus]).id
