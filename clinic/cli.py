@@ -73,6 +73,7 @@ def inside(clinic: ClinicEntry | UUID) -> Iterator[None]:
 @in_sentences
 def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: str) -> None:
     """Create a clinic: all or nothing. The same again, for the same name and admin, changes nothing."""
+    name = names.check_name(name)
     slug = slug or slugs.made_from(names.folded(name))
     with transaction():
         there = clinics.find_at(slug)
@@ -93,7 +94,7 @@ def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: 
 def _show_repeated(there: ClinicEntry, name: str, admin_email: str) -> None:
     with clinics.open_clinic(there, Role.OPERATOR), transaction():
         member = staff.find_by_email(admin_email)
-    if there.name != name.strip() or member is None:
+    if there.name != name or member is None:
         raise Refused(provisioning.TAKEN)
     click.echo("This clinic exists already; nothing was changed and no invitation was sent.")
     _tell(there.slug)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email.mime.base import MIMEBase
 from email.policy import SMTP
 
+from email_validator import EmailNotValidError, validate_email
 from flask import Flask, current_app
 from flask_mail import BadHeaderError, Connection, Mail, Message
 
@@ -95,10 +96,10 @@ def send(server: Connection, page: Page, envelope: Envelope) -> None:
     settings: Settings = current_app.config["PORTICO"]
     message = _Message(
         subject=page.subject,
-        recipients=[envelope.to],
+        recipients=[_one_address(envelope.to)],
         body=page.text,
         html=page.html,
-        reply_to=page.reply_to,
+        reply_to=_one_address(page.reply_to) if page.reply_to else None,
         extra_headers={"Auto-Submitted": "auto-generated"},
     )
     message.msgId = envelope.message_id
@@ -115,6 +116,17 @@ def send(server: Connection, page: Page, envelope: Envelope) -> None:
         raise (PermanentFault if error.smtp_code >= 500 else TemporaryFault)(str(error.smtp_code)) from error
     except (OSError, smtplib.SMTPException) as error:
         raise TemporaryFault(_code(error)) from error
+
+
+def _one_address(text: str) -> str:
+    """The address as every server reads it, its domain in plain letters. Raises PermanentFault for none, or for two."""
+    try:
+        found = validate_email(text, check_deliverability=False, test_environment=True).ascii_email
+    except EmailNotValidError:
+        found = None
+    if found is None or "=?" in found:
+        raise PermanentFault("NoAddress")
+    return found
 
 
 def _code(error: BaseException) -> str:
