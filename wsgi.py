@@ -11,6 +11,7 @@ import admin_app.blueprint
 import admin_app.guards
 import clinic.audit_cli
 import clinic.cli
+import clinic.quarantine  # for its job
 import mail.worker
 import portal_app.blueprint
 import portal_app.front_door
@@ -23,9 +24,7 @@ from tenancy.middleware import SITE, ClinicMiddleware
 from tenancy.settings import Settings
 from tenancy.sites import Admin
 from tenancy.slugs import PortalSlug
-from ui import pages
-
-MOST_BYTES = 21 * 1024 * 1024  # a document and its form
+from ui import body_sizes, pages
 
 migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
 
@@ -38,9 +37,6 @@ def create_app(read: Settings | None = None) -> Flask:
         PORTICO=known,
         SERVER_NAME=known.authority,
         PREFERRED_URL_SCHEME=known.scheme,
-        MAX_CONTENT_LENGTH=MOST_BYTES,
-        MAX_FORM_MEMORY_SIZE=2 * 1024 * 1024,
-        MAX_FORM_PARTS=5000,
         SQLALCHEMY_DATABASE_URI=known.database_url,
         SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8},
     )
@@ -48,6 +44,7 @@ def create_app(read: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # one address a page: what a cache and we could read differently is not found
     cookies.install(app, known)
     requests.name_in_log()
+    body_sizes.install(app)
     pages.install(app)
     mail.worker.install(app, known)
     db.init_app(app)

@@ -15,6 +15,7 @@ from clinic import appearance
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
+from ui.body_sizes import takes_files
 from ui.forms import PorticoForm, at_most, required
 
 
@@ -26,10 +27,11 @@ class LookForm(PorticoForm):
 
 @admin.route("/clinic-options/look", methods=["GET", "POST"])
 @needs(Right.ADMIN)
+@takes_files(appearance.MOST_BYTES)
 def look() -> AnyResponse:
     form = LookForm(obj=clinic_here())
     if form.validate_on_submit():
-        picture = form.logo.data.read(appearance.MOST_BYTES + 1) if form.logo.data else None
+        picture = form.logo.data.read() if form.logo.data else None
         try:
             with transaction():
                 appearance.change(name=form.name.data, accent=form.accent.data)

@@ -1,10 +1,9 @@
 """Messages: what families wrote to the clinic, answers, and conversations that staff begin."""
 
-import io
 from typing import Any
 from uuid import UUID
 
-from flask import Response, flash, send_file
+from flask import Response, flash
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf.file import MultipleFileField
@@ -13,14 +12,15 @@ from wtforms import SelectChoice, SelectField, StringField
 
 from admin_app import paging
 from admin_app.blueprint import admin, go, page, too_late
-from admin_app.documents import SANDBOX
 from admin_app.guards import needs
-from clinic import conversations, documents, patients, portal_settings, portal_users
+from clinic import conversations, incoming_files, patients, portal_settings, portal_users
 from clinic.conversations import Written
 from clinic.portal_users import PortalUserState
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, Refused
+from ui import file_answers
+from ui.body_sizes import takes_files
 from ui.forms import LinesField, PorticoForm, at_most, required
 
 
@@ -29,7 +29,8 @@ class MessageForm(PorticoForm):
     file = MultipleFileField(_l("Files"))
 
     def written(self) -> Written:
-        files = [(each.filename or "", each.read(documents.MOST_BYTES + 1)) for each in self.file.data or ()]
+        """Raises Refused. Reads files: outside of a transaction."""
+        files = [incoming_files.take(each.filename or "", each.read()) for each in self.file.data or ()]
         return Written(self.text.data, files)
 
 
@@ -61,6 +62,7 @@ def patient_conversations(patient_id: UUID) -> Response:
 
 @admin.route("/patients/<uuid:patient_id>/conversations/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@takes_files(incoming_files.MOST_BYTES)
 def new_conversation(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -70,9 +72,10 @@ def new_conversation(patient_id: UUID) -> AnyResponse:
     form.reader_id.choices = [SelectChoice(str(each.portal_user_id), each.portal_user_name) for each in readers]
     if form.validate_on_submit():
         try:
+            written = form.written()
             with transaction():
                 begun = conversations.write_to(
-                    form.reader_id.data, patient_id, form.subject.data, form.written()
+                    form.reader_id.data, patient_id, form.subject.data, written
                 )
         except Refused as refusal:
             form.refuse(refusal)
@@ -87,12 +90,14 @@ def new_conversation(patient_id: UUID) -> AnyResponse:
 
 @admin.route("/conversations/<uuid:conversation_id>", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@takes_files(incoming_files.MOST_BYTES)
 def conversation(conversation_id: UUID) -> AnyResponse:
     form = MessageForm()
     if form.validate_on_submit():
         try:
+            written = form.written()
             with transaction():
-                conversations.answer(conversation_id, form.written())
+                conversations.answer(conversation_id, written)
         except Refused as refusal:
             form.refuse(refusal)
         except Conflict as conflict:
@@ -151,16 +156,7 @@ def message_attachment(conversation_id: UUID, attachment_id: UUID) -> Response:
         found = conversations.get(conversation_id)
         attachment = conversations.get_attachment(found, attachment_id)
         plain = conversations.content_of(found, attachment)
-    answer = send_file(
-        io.BytesIO(plain),
-        attachment.media_type,
-        as_attachment=True,
-        download_name=attachment.file_name,
-        conditional=False,
-        etag=False,
-    )
-    answer.headers["Content-Security-Policy"] = SANDBOX
-    return answer
+    return file_answers.of(plain, attachment.media_type, attachment.file_name, to_keep=True)
 
 
 def _can_read(access: Any) -> bool:

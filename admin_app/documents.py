@@ -1,9 +1,8 @@
 """A patient's documents: file, correct, sign, hold back from the portal, release, open."""
 
-import io
 from uuid import UUID
 
-from flask import Response, flash, send_file
+from flask import Response, flash
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf.file import FileField, FileRequired
@@ -12,17 +11,16 @@ from wtforms import SelectChoice, SelectField, StringField
 
 from admin_app.blueprint import admin, clinic_here, go, page, too_late
 from admin_app.guards import needs
-from clinic import document_types, documents, patients
+from clinic import document_types, documents, incoming_files, patients
 from clinic.documents import DocumentDetails, DocumentRow
 from clinic.patients import PatientRow
 from clinic.staff import Right
 from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
+from ui import file_answers
+from ui.body_sizes import takes_files
 from ui.forms import DateField, PorticoForm, at_most, required
-
-# A document is foreign content: opened in the browser, it may run nothing and load nothing.
-SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
 class DocumentForm(PorticoForm):
@@ -53,16 +51,17 @@ def patient_documents(patient_id: UUID) -> Response:
 
 @admin.route("/patients/<uuid:patient_id>/documents/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@takes_files(incoming_files.MOST_BYTES)
 def new_document(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient, types = patients.row_of(patient_id), document_types.listed()
     form = NewDocumentForm(data={"dated_on": clock.today(clinic_here().time_zone)})
     form.type_id.choices = [SelectChoice(str(each.id), each.name) for each in types]
     if form.validate_on_submit():
-        content = form.file.data.read(documents.MOST_BYTES + 1)
         try:
+            file = incoming_files.take(form.file.data.filename, form.file.data.read())
             with transaction():
-                added = documents.add(patient_id, form.details(), content)
+                added = documents.add(patient_id, form.details(), file)
         except Refused as refusal:
             form.refuse(refusal)
         else:
@@ -143,30 +142,20 @@ def document_release(patient_id: UUID, document_id: UUID) -> AnyResponse:
 @admin.get("/patients/<uuid:patient_id>/documents/<uuid:document_id>/file")
 @needs(Right.RECORDS)
 def document_file(patient_id: UUID, document_id: UUID) -> Response:
-    return _content(patient_id, document_id, as_attachment=False)
+    return _content(patient_id, document_id, to_keep=False)
 
 
 @admin.get("/patients/<uuid:patient_id>/documents/<uuid:document_id>/download")
 @needs(Right.RECORDS)
 def document_download(patient_id: UUID, document_id: UUID) -> Response:
-    return _content(patient_id, document_id, as_attachment=True)
+    return _content(patient_id, document_id, to_keep=True)
 
 
-def _content(patient_id: UUID, document_id: UUID, *, as_attachment: bool) -> Response:
+def _content(patient_id: UUID, document_id: UUID, *, to_keep: bool) -> Response:
     with transaction():
         _patient, found = _of_patient(patient_id, document_id)
         plain = documents.content_of(found)
-    answer = send_file(
-        io.BytesIO(plain),
-        found.media_type,
-        as_attachment=as_attachment,
-        download_name=found.file_name,
-        conditional=False,
-        etag=False,
-    )
-    answer.headers["Content-Security-Policy"] = SANDBOX
-    answer.headers["Cache-Control"] = "private, no-store"
-    return answer
+    return file_answers.of(plain, found.media_type, found.file_name, to_keep=to_keep)
 
 
 def _of_patient(patient_id: UUID, document_id: UUID) -> tuple[PatientRow, DocumentRow]:

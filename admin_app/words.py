@@ -12,6 +12,7 @@ from clinic.invitation_warnings import WarningKind
 from clinic.patients import PatientStatus
 from clinic.portal_users import PortalUserState
 from clinic.staff import StaffRole, StaffState
+from clinic.virus_scanner import Scan
 
 RELATIONSHIPS = {
     RelationshipKind.SELF: _l("Self"),
@@ -119,6 +120,10 @@ WARNINGS = {
 
 def document_state(row: DocumentRow) -> tuple[Any, str]:
     """(word, badge's tone): where a document stands between the desk and the portal."""
+    if row.scan == Scan.INFECTED:
+        return _l("Virus found"), "bad"
+    if row.scan == Scan.WAITING:
+        return _l("Being checked for viruses"), "warn"
     if not row.is_signed:
         return _l("Draft"), "warn"
     if row.held_back_reason:

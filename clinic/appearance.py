@@ -1,15 +1,13 @@
 """How a clinic looks: its name, accent colour and logo. A logo is re-encoded, so only pixels are kept."""
 
-import io
 from hashlib import sha256
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from PIL import Image, UnidentifiedImageError
 from sqlalchemy import ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from clinic import audit, names
+from clinic import audit, names, pictures
 from tenancy import tenant
 from tenancy.clinics import Clinic
 from tenancy.database import Base, db
@@ -70,17 +68,12 @@ def remove_logo() -> None:
 def _redrawn(content: bytes) -> bytes:
     if len(content) > MOST_BYTES:
         raise Refused(_l("A logo can have at most 2 MB."), field="logo")
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise Refused(_l("This picture is too large. Use one of at most 5000 by 5000 pixels."), field="logo")
-            drawn = picture.convert("RGBA")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Refused(_l("Choose a PNG, JPEG or WebP picture."), field="logo") from error
-    drawn.thumbnail((SIDE, SIDE))
-    written = io.BytesIO()
-    drawn.save(written, "PNG", optimize=True)
-    return written.getvalue()
+    no_picture = Refused(_l("Choose a PNG, JPEG or WebP picture."), field="logo")
+    picture = pictures.opened(
+        content, formats=("PNG", "JPEG", "WEBP"), most_pixels=MOST_PIXELS, no_picture=no_picture
+    ).convert("RGBA")
+    picture.thumbnail((SIDE, SIDE))
+    return pictures.as_png(picture)
 
 
 def _is_colour(text: str) -> bool:

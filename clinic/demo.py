@@ -232,7 +232,7 @@ def _papers(patient: Patient) -> None:
         ("Plan of Care", "Plan of care, winter (draft)", 1, False),
     ):
         details = DocumentDetails(title, types[name], _today() - timedelta(days=days_ago))
-        page = demo_papers.pdf(title, [name, patient.name, details.dated_on.isoformat(), demo_papers.TEXT])
+        page = demo_papers.taken(title, [name, patient.name, details.dated_on.isoformat(), demo_papers.TEXT])
         document = documents.add(patient.id, details, page)
         if is_signed:
             documents.sign(document.id)

@@ -4,6 +4,9 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
+from clinic import incoming_files
+from clinic.incoming_files import TakenFile
+
 FIRST_NAMES = tuple(
     ["Aaliyah", "Abel", "Ada", "Aisha", "Amara", "Amir", "Anya", "Ben", "Bo", "Caleb", "Camila", "Chloe", "Dana", "David", "Elena", "Eli", "Emre", "Esther", "Farah", "Felix", "Finn", "Freya", "Gabriel", "Hana", "Hugo", "Ibrahim", "Ines", "Ivy", "Jack", "Jada", "Jin", "Jonah", "Kai", "Kenji", "Lars", "Layla", "Lena", "Lucia", "Malik", "Mateo", "Maya", "Mei", "Milo", "Nadia", "Noah", "Nora", "Oscar", "Priya", "Quinn", "Rafael", "Rosa", "Ruby", "Said", "Sofia", "Tariq", "Theo", "Uma", "Viktor", "Wren", "Yara"]
 )
@@ -35,6 +38,11 @@ def pdf(title: str, lines: list[str]) -> bytes:
     written.writelines(b"%010d 00000 n \n" % place for place in places)
     written.write(b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start))
     return written.getvalue()
+
+
+def taken(title: str, lines: list[str]) -> TakenFile:
+    """The same, as a file that was sent."""
+    return incoming_files.take(f"{title}.pdf", pdf(title, lines))
 
 
 def logo(letter: str, colour: str) -> bytes:

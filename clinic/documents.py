@@ -10,19 +10,19 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import CheckConstraint, Index, Select, bindparam, select
-from sqlalchemy.orm import Mapped
+from sqlalchemy import CheckConstraint, Index, Select, bindparam, select, update
+from sqlalchemy.orm import Mapped, mapped_column
 
-from clinic import actors, audit, document_store, document_types, patients
+from clinic import actors, audit, document_store, document_types, incoming_files, patients, plain_text
 from clinic.document_types import DocumentType
+from clinic.incoming_files import TakenFile
+from clinic.virus_scanner import LETTING_THROUGH, Scan
 from tenancy import clinics, clock
 from tenancy.database import Base, ClinicOwned, db, one_of, same_clinic, text_up_to
 from tenancy.errors import Conflict, NotFound, Refused
 
 LONGEST_TITLE = 120
-MOST_BYTES = 20 * 1024 * 1024
-# What a file begins with → what it is. Nothing else is taken, whatever its name says.
-KINDS = ((b"%PDF-", "application/pdf", "pdf"), (b"\x89PNG\r\n\x1a\n", "image/png", "png"), (b"\xff\xd8\xff", "image/jpeg", "jpg"))
+MOST_AT_ONCE = 200
 
 
 class DocumentStatus(StrEnum):
@@ -41,7 +41,9 @@ class Document(ClinicOwned, Base):
         CheckConstraint("(status = 'signed') = (signed_at IS NOT NULL)", name="signed_when"),
         CheckConstraint("(held_back_at IS NULL) = (held_back_reason IS NULL)", name="held_back_why"),
         Index("ix_documents_patient", "clinic_id", "patient_id", "dated_on"),
+        one_of("scan", Scan),
         Index("ix_documents_type", "clinic_id", "document_type_id"),
+        Index("ix_documents_waiting", "clinic_id", "id", postgresql_where="scan = 'waiting'"),
     )
     patient_id: Mapped[UUID]
     document_type_id: Mapped[UUID]
@@ -54,6 +56,7 @@ class Document(ClinicOwned, Base):
     held_back_reason: Mapped[str | None]
     media_type: Mapped[str]
     size_bytes: Mapped[int]
+    scan: Mapped[str] = mapped_column(server_default=Scan.NONE)
     added_at: Mapped[datetime]
 
     @property
@@ -81,6 +84,7 @@ class DocumentRow:
     held_back_reason: str | None
     media_type: str
     size_bytes: int
+    scan: str
 
     @property
     def is_signed(self) -> bool:
@@ -89,11 +93,15 @@ class DocumentRow:
     @property
     def is_shown(self) -> bool:
         """Whether families with access see it on the portal."""
-        return self.is_signed and self.is_visible_type and self.held_back_reason is None
+        return self.is_signed and self.is_visible_type and self.held_back_reason is None and self.may_be_opened
+
+    @property
+    def may_be_opened(self) -> bool:
+        return self.scan in LETTING_THROUGH
 
     @property
     def file_name(self) -> str:
-        return f"{self.title}.{next(suffix for _, kind, suffix in KINDS if kind == self.media_type)}"
+        return incoming_files.file_name(self.title, self.media_type)
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,7 @@ ROWS: Any = select(
     Document.held_back_reason,
     Document.media_type,
     Document.size_bytes,
+    Document.scan,
 ).join(
     DocumentType,
     (DocumentType.clinic_id == Document.clinic_id) & (DocumentType.id == Document.document_type_id),
@@ -130,6 +139,7 @@ IS_SHOWN = (
     (Document.status == DocumentStatus.SIGNED)
     & Document.held_back_at.is_(None)
     & DocumentType.is_visible_on_portal.is_(True)
+    & Document.scan.in_(LETTING_THROUGH)
 )
 _SHOWN_OF_PATIENT: Any = _OF_PATIENT.where(IS_SHOWN)
 
@@ -164,28 +174,29 @@ def get_shown(document_id: UUID, patient_id: UUID) -> DocumentRow:
 
 
 def content_of(document: DocumentRow) -> bytes:
-    """The bytes, opened for someone who may see the document; the look is recorded."""
+    """The bytes, opened for someone who may see the document; the look is recorded. Raises Conflict."""
+    incoming_files.check_may_be_opened(document.scan)
     plain = document_store.fetch(document.id)
     audit.record("document.opened", subject_id=document.id, patient_id=document.patient_id)
     return plain
 
 
-def add(patient_id: UUID, details: DocumentDetails, content: bytes) -> Document:
-    """A draft with its bytes. Raises NotFound, Refused."""
+def add(patient_id: UUID, details: DocumentDetails, file: TakenFile) -> Document:
+    """A draft with its file. Raises NotFound, Refused."""
     patient = patients.get(patient_id)
-    media_type = kind_of(content)
     document = Document(
         id=uuid4(),
         patient_id=patient.id,
         status=DocumentStatus.DRAFT,
-        media_type=media_type,
-        size_bytes=len(content),
+        media_type=file.media_type,
+        size_bytes=len(file.content),
+        scan=file.scan,
         added_at=clock.now(),
     )
     _write(document, details)
     db.session.add(document)
     db.session.flush()
-    document_store.put(document.id, content)
+    document_store.put(document.id, file.content)
     audit.record("document.added", subject_id=document.id, patient_id=patient.id)
     return document
 
@@ -223,20 +234,21 @@ def release(document_id: UUID) -> None:
     audit.record("document.released", subject_id=document.id, patient_id=document.patient_id)
 
 
-def kind_of(content: bytes) -> str:
-    """The media type by what the file begins with. Raises Refused."""
-    if not content:
-        raise Refused(_l("This file is empty. Choose another."), field="file")
-    if len(content) > MOST_BYTES:
-        raise Refused(_l("A document can have at most 20 MB."), field="file")
-    for start, media_type, _suffix in KINDS:
-        if content.startswith(start):
-            return media_type
-    raise Refused(_l("Choose a PDF, PNG or JPEG file."), field="file")
+def waiting_for_scan() -> list[UUID]:
+    """Documents whose file the virus scanner has not seen; some of them, if they are many."""
+    return list(db.session.scalars(select(Document.id).where(Document.scan == Scan.WAITING).limit(MOST_AT_ONCE)))
+
+
+def note_scan(document_id: UUID, found: Scan) -> None:
+    """What the scanner said of a document that waited for it."""
+    patient_id = db.session.scalars(
+        update(Document).where(Document.id == document_id).values(scan=found).returning(Document.patient_id)
+    ).one()
+    audit.record("document.scanned", subject_id=document_id, patient_id=patient_id, found=found)
 
 
 def _write(document: Document, details: DocumentDetails) -> None:
-    title = " ".join(details.title.split())
+    title = plain_text.one_line(details.title)
     if not 1 <= len(title) <= LONGEST_TITLE:
         raise Refused(_l("A title must have 1 to 120 characters."), field="title")
     if details.dated_on > clock.today(clinics.current().time_zone):

@@ -199,6 +199,8 @@ GRANT SELECT, INSERT, UPDATE ON
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     relationships, search_words, document_contents, clinic_logos TO portico_staff;
 GRANT SELECT, INSERT ON account_lines, messages, message_attachments TO portico_staff;
+-- What the virus scanner said of a file that waited for it.
+GRANT UPDATE (scan) ON message_attachments TO portico_staff;
 -- A family asks; staff can only answer.
 GRANT SELECT, UPDATE (state, ended_at, answer, answered_by_id) ON appointment_requests TO portico_staff;
 GRANT SELECT ON clinic_keys TO portico_staff;
@@ -294,7 +296,7 @@ CREATE POLICY shown ON document_types FOR SELECT TO portico_portal
 CREATE POLICY family ON documents FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()
            AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
-           AND status = 'signed' AND held_back_at IS NULL
+           AND status = 'signed' AND held_back_at IS NULL AND scan IN ('none', 'clean')
            AND document_type_id = ANY (ARRAY(SELECT id FROM document_types)));
 CREATE POLICY family ON document_contents FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()

@@ -1,21 +1,21 @@
 """Messages: what the signed-in portal user and the clinic write each other about one patient."""
 
-from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 import wtforms
-from flask import Response, flash, redirect, render_template, send_file, url_for
+from flask import Response, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf.file import MultipleFileField
 
-from clinic import conversations, documents, portal_home
+from clinic import conversations, incoming_files, portal_home
 from clinic.conversations import ConversationRow, Written
 from portal_app import wayfinding
-from portal_app.documents import SEALED_OFF
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
+from ui import file_answers
+from ui.body_sizes import takes_files
 from ui.forms import LinesField, PorticoForm, at_most, required
 
 
@@ -24,7 +24,8 @@ class MessageForm(PorticoForm):
     file = MultipleFileField(_l("Files"))
 
     def written(self) -> Written:
-        files = [(each.filename or "", each.read(documents.MOST_BYTES + 1)) for each in self.file.data or ()]
+        """Raises Refused. Reads files: outside of a transaction."""
+        files = [incoming_files.take(each.filename or "", each.read()) for each in self.file.data or ()]
         return Written(self.text.data, files)
 
 
@@ -41,14 +42,16 @@ def listed(patient_id: UUID) -> str:
     return render_template("portal/conversations/list.html", patient=patient, found=found)
 
 
+@takes_files(incoming_files.MOST_BYTES)
 def begin(patient_id: UUID) -> Any:
     form = NewConversationForm()
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_messages(patient_id))
     if form.validate_on_submit():
         try:
+            written = form.written()
             with transaction():
-                begun = conversations.ask(patient_id, form.subject.data, form.written())
+                begun = conversations.ask(patient_id, form.subject.data, written)
             flash(_("Your message is sent. You find the answer here."), "success")
             return redirect(url_for("portal.conversation", patient_id=patient_id, conversation_id=begun.id), 303)
         except Refused as refusal:
@@ -57,14 +60,16 @@ def begin(patient_id: UUID) -> Any:
     return page, 422 if form.errors else 200
 
 
+@takes_files(incoming_files.MOST_BYTES)
 def show(patient_id: UUID, conversation_id: UUID) -> Any:
     """The conversation; reading it notes up to where. And, by POST, writing on."""
     form = MessageForm()
     if form.validate_on_submit():
         try:
+            written = form.written()
             with transaction():
                 _of_patient(patient_id, conversation_id)
-                conversations.reply(conversation_id, form.written())
+                conversations.reply(conversation_id, written)
             flash(_("Your message is sent."), "success")
             return _back_to(patient_id, conversation_id)
         except Refused as refusal:
@@ -94,16 +99,7 @@ def attachment(patient_id: UUID, conversation_id: UUID, attachment_id: UUID) -> 
         found = _of_patient(patient_id, conversation_id)
         one = conversations.get_attachment(found, attachment_id)
         content = conversations.content_of(found, one)
-    answer = send_file(
-        BytesIO(content),
-        mimetype=one.media_type,
-        as_attachment=True,
-        download_name=one.file_name,
-        conditional=False,
-        etag=False,
-    )
-    answer.headers["Content-Security-Policy"] = f"{SEALED_OFF}; sandbox"
-    return answer
+    return file_answers.of(content, one.media_type, one.file_name, to_keep=True)
 
 
 def _of_patient(patient_id: UUID, conversation_id: UUID) -> ConversationRow:

@@ -1,12 +1,10 @@
 """Documents that the clinic shows: a list, a page for each, and the file itself to read or to keep."""
 
-import re
-from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 import wtforms
-from flask import Response, render_template, request, send_file
+from flask import Response, render_template, request
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from wtforms.validators import Optional
@@ -15,11 +13,8 @@ from clinic import document_types, documents, portal_home
 from clinic.documents import DocumentRow
 from portal_app import wayfinding
 from tenancy.database import transaction
+from ui import file_answers
 from ui.forms import DateField, PorticoForm
-
-# Nothing in a file may run or fetch; a browser's own PDF reader needs its styles and does not start when sandboxed.
-SEALED_OFF = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 
 
 class FilterForm(PorticoForm):
@@ -83,14 +78,4 @@ def _sent(patient_id: UUID, document_id: UUID, *, to_keep: bool) -> Response:
         portal_home.see_records(patient_id)
         document = documents.get_shown(document_id, patient_id)
         content = documents.content_of(document)
-    answer = send_file(
-        BytesIO(content),
-        mimetype=document.media_type,
-        as_attachment=to_keep,
-        download_name=UNSAFE_IN_NAMES.sub("-", document.file_name),
-        conditional=False,
-        etag=False,
-    )
-    is_picture = document.media_type.startswith("image/")
-    answer.headers["Content-Security-Policy"] = f"{SEALED_OFF}; sandbox" if to_keep or is_picture else SEALED_OFF
-    return answer
+    return file_answers.of(content, document.media_type, document.file_name, to_keep=to_keep)

@@ -5,6 +5,7 @@ row or clinic do not open. A key that cannot be unwrapped raises `Unreadable`.
 """
 
 import hmac
+import logging
 import os
 from hashlib import sha256
 from uuid import UUID
@@ -21,6 +22,7 @@ from tenancy import tenant
 from tenancy.database import Base, db
 
 NONCE_BYTES = 12
+log = logging.getLogger(__name__)
 
 
 class Unreadable(Exception):
@@ -49,8 +51,12 @@ def seal(plain: bytes, *, purpose: str, row_id: UUID) -> bytes:
 
 
 def unseal(sealed: bytes, *, purpose: str, row_id: UUID) -> bytes:
-    """Raises Unreadable for bytes of another clinic, purpose or row."""
-    return _unlock(_derived(purpose), sealed, about=_about(purpose, row_id))
+    """Raises Unreadable for bytes of another clinic, purpose or row: someone was at the database, or a key is lost."""
+    try:
+        return _unlock(_derived(purpose), sealed, about=_about(purpose, row_id))
+    except Unreadable:
+        log.critical("seal.broken: %s of %s, clinic %s", purpose, row_id, tenant.current_clinic_id())
+        raise
 
 
 def signing_key(purpose: str) -> bytes:

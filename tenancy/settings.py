@@ -20,6 +20,7 @@ KNOWN = {
     "PORTICO_MAIL_PASSWORD",
     "PORTICO_MAIL_SENDER",
     "PORTICO_OPERATOR",
+    "PORTICO_CLAMD",
     "PORTICO_TRUSTED_PROXY",
     "PORTICO_AUDIT_ANCHORS",
 }
@@ -55,6 +56,7 @@ class Settings:
     mail_password: str | None
     mail_sender: str
     operator: str | None
+    clamd: str | None = None  # path of ClamAV's socket, or host:port
     trusted_proxy: str | None = None  # BY_SOCKET or an address; None where no proxy stands in front
     audit_anchors: Path | None = None  # the folder, outside the database, that keeps the audit log's heads
 
@@ -150,6 +152,14 @@ def _postgresql(reader: _Reader, name: str, *, required: bool) -> str:
     return f"postgresql+psycopg://{rest}" if url else ""
 
 
+def _clamd(reader: _Reader) -> str | None:
+    text = reader.text("PORTICO_CLAMD", required=False).removeprefix("unix:")
+    host, _, port = text.rpartition(":")
+    if text and not text.startswith("/") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        reader.faults.append("PORTICO_CLAMD must be the path of clamd's socket, or host:port.")
+    return text or None
+
+
 def read(environ: Mapping[str, str]) -> Settings:
     """The settings in `environ`. Raises SettingsFault naming every fault, not the first."""
     reader = _Reader(environ)
@@ -178,6 +188,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         mail_password=reader.text("PORTICO_MAIL_PASSWORD", required=False) or None,
         mail_sender=reader.text("PORTICO_MAIL_SENDER"),
         operator=reader.text("PORTICO_OPERATOR", required=False) or None,
+        clamd=_clamd(reader),
         trusted_proxy=_trusted_proxy(reader),
         audit_anchors=Path(anchors) if anchors else None,
     )

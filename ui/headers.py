@@ -24,7 +24,8 @@ def dress(answer: Response) -> Response:
     """After each request."""
     if answer.mimetype == "text/html":
         answer.headers.setdefault("Content-Security-Policy", _policy())
-    if request.endpoint not in CACHEABLE or answer.status_code >= 400:
+    is_kept = request.endpoint in CACHEABLE and answer.status_code < 400
+    if not is_kept and not answer.cache_control.no_store:
         answer.headers["Cache-Control"] = "no-store"
     return answer
 

@@ -61,6 +61,7 @@ ANSWERS = {
         _l("Go back, load the page again and look before you repeat the step."),
     ),
     413: (_l("That is too large"), _l("Choose a smaller file, or send less at once.")),
+    416: (_l("That part is not there"), _l("Go back and open the file again.")),
     422: (_l("That could not be done"), _l("Go back, check what you entered and try again.")),
     429: (_l("Too many tries"), _l("Wait a few minutes, then try again.")),
     500: (_l("Something went wrong on our side"), _l("Nothing was lost. Please try again in a few minutes.")),
@@ -255,7 +256,7 @@ def _answer_http_error(error: HTTPException) -> AnyResponse:
         return error.get_response()
     answer = _answer(error.code)
     for name, value in error.get_headers():
-        if name in ("Allow", "Retry-After"):
+        if name in ("Allow", "Retry-After", "Content-Range"):
             answer.headers[name] = value
     return answer
 

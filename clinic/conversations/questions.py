@@ -7,16 +7,18 @@ from uuid import UUID
 
 from sqlalchemy import Select, Text, bindparam, case, func, literal, select, true, tuple_
 
-from clinic import audit
+from clinic import audit, incoming_files
 from clinic.conversations.rows import Conversation, Message, MessageAttachment
 from clinic.patients import Patient
 from clinic.portal_users import PortalUser
 from clinic.staff import StaffMember
+from clinic.virus_scanner import Scan
 from tenancy import keys, tenant
 from tenancy.database import db
 from tenancy.errors import NotFound
 
 PURPOSE = "message_attachments"
+MOST_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class AttachmentRow:
     file_name: str
     media_type: str
     size_bytes: int
+    scan: str
 
 
 _newest: Any = (
@@ -164,6 +167,7 @@ _ATTACHMENTS = (
         MessageAttachment.file_name,
         MessageAttachment.media_type,
         MessageAttachment.size_bytes,
+        MessageAttachment.scan,
     )
     .join(
         Message, (Message.clinic_id == MessageAttachment.clinic_id) & (Message.id == MessageAttachment.message_id)
@@ -236,10 +240,22 @@ def get_attachment(conversation: ConversationRow, attachment_id: UUID) -> Attach
 
 
 def content_of(conversation: ConversationRow, attachment: AttachmentRow) -> bytes:
-    """The file, opened for someone who may read the conversation; the look is recorded."""
-    sealed = db.session.scalars(select(MessageAttachment.sealed).where(MessageAttachment.id == attachment.id)).one()
+    """The file, opened for someone who may read the conversation; the look is recorded. Raises Conflict."""
+    incoming_files.check_may_be_opened(attachment.scan)
     audit.record("message_attachment.opened", subject_id=attachment.id, patient_id=conversation.patient_id)
-    return keys.unseal(sealed, purpose=PURPOSE, row_id=attachment.id)
+    return fetch_attachment(attachment.id)
+
+
+def fetch_attachment(attachment_id: UUID) -> bytes:
+    """Raises keys.Unreadable where the bytes were tampered with."""
+    sealed = db.session.scalars(select(MessageAttachment.sealed).where(MessageAttachment.id == attachment_id)).one()
+    return keys.unseal(sealed, purpose=PURPOSE, row_id=attachment_id)
+
+
+def waiting_for_scan() -> list[UUID]:
+    """Attachments that the virus scanner has not seen; some of them, if they are many."""
+    waiting = select(MessageAttachment.id).where(MessageAttachment.scan == Scan.WAITING)
+    return list(db.session.scalars(waiting.limit(MOST_AT_ONCE)))
 
 
 def count_unread() -> int:

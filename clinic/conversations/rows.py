@@ -4,13 +4,14 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
-from tenancy.database import Base, ClinicOwned, same_clinic, text_up_to
+from clinic.incoming_files import LONGEST_NAME
+from clinic.virus_scanner import Scan
+from tenancy.database import Base, ClinicOwned, one_of, same_clinic, text_up_to
 
 LONGEST_SUBJECT = 35
 LONGEST_TEXT = 2000
-LONGEST_FILE_NAME = 100
 MOST_FILES = 3
 
 
@@ -61,12 +62,15 @@ class MessageAttachment(ClinicOwned, Base):
     __tablename__ = "message_attachments"
     __table_args__ = (
         same_clinic("message_id", "messages"),
-        text_up_to("file_name", LONGEST_FILE_NAME),
+        text_up_to("file_name", LONGEST_NAME),
         CheckConstraint("size_bytes > 0", name="size_bytes"),
+        one_of("scan", Scan),
+        Index("ix_message_attachments_waiting", "clinic_id", "id", postgresql_where="scan = 'waiting'"),
         Index("ix_message_attachments_message", "clinic_id", "message_id"),
     )
     message_id: Mapped[UUID]
     file_name: Mapped[str]
     media_type: Mapped[str]
     size_bytes: Mapped[int]
+    scan: Mapped[str] = mapped_column(server_default=Scan.NONE)
     sealed: Mapped[bytes]

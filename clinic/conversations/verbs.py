@@ -1,6 +1,5 @@
 """What is done in conversations: a family asks and replies, staff write and answer, each side reads, staff close."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -9,11 +8,10 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from clinic import actors, audit, documents, patients, plain_text, portal_settings, portal_users
+from clinic import actors, audit, patients, plain_text, portal_settings, portal_users
 from clinic.actors import ActorKind
 from clinic.conversations.questions import PURPOSE, ConversationRow, MessageRow
 from clinic.conversations.rows import (
-    LONGEST_FILE_NAME,
     LONGEST_SUBJECT,
     LONGEST_TEXT,
     MOST_FILES,
@@ -21,6 +19,8 @@ from clinic.conversations.rows import (
     Message,
     MessageAttachment,
 )
+from clinic.incoming_files import TakenFile
+from clinic.virus_scanner import Scan
 from mail import letters, outbox
 from tenancy import clock, keys, tenant
 from tenancy.database import db
@@ -29,15 +29,14 @@ from tenancy.errors import Conflict, NotFound, Refused
 SWITCHED_OFF = _l("Patient messaging is switched off, so this person could not read it.")
 NO_ACCESS = _l("This person cannot see the patient's records on the portal at the moment, so they could not read it.")
 CLOSED = _l("This conversation is closed.")
-_UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|]+')
 
 
 @dataclass(frozen=True)
 class Written:
-    """A message as it was typed; `files` are (name, content)."""
+    """A message as it was typed, with the files that came with it."""
 
     text: str
-    files: Sequence[tuple[str, bytes]] = field(default=())
+    files: Sequence[TakenFile] = field(default=())
 
 
 def ask(patient_id: UUID, subject: str, written: Written) -> Conversation:
@@ -102,6 +101,19 @@ def read_by_clinic(conversation: ConversationRow, messages: Sequence[MessageRow]
     _read(Conversation.clinic_read_at, conversation, messages)
 
 
+def note_scan(attachment_id: UUID, found: Scan) -> None:
+    """What the virus scanner said of an attachment that waited for it."""
+    message_id = db.session.scalars(
+        update(MessageAttachment)
+        .where(MessageAttachment.id == attachment_id)
+        .values(scan=found)
+        .returning(MessageAttachment.message_id)
+    ).one()
+    about = select(Conversation.patient_id).join(Message, Message.conversation_id == Conversation.id)
+    patient_id = db.session.scalars(about.where(Message.id == message_id)).one()
+    audit.record("message_attachment.scanned", subject_id=attachment_id, patient_id=patient_id, found=found)
+
+
 def _read(
     mark: InstrumentedAttribute[object], conversation: ConversationRow, messages: Sequence[MessageRow]
 ) -> None:
@@ -123,34 +135,31 @@ def _start(portal_user_id: UUID, patient_id: UUID, subject: str, written: Writte
     conversation = Conversation(
         id=uuid4(), portal_user_id=portal_user_id, patient_id=patient_id, subject=title, started_at=clock.now()
     )
-    text, files = _checked(written)
+    text = _checked(written)
     db.session.add(conversation)
     db.session.flush()
     audit.record("conversation.started", subject_id=conversation.id, patient_id=patient_id)
-    _add(conversation, text, files)
+    _add(conversation, text, written.files)
     return conversation
 
 
 def _write(conversation: Conversation, written: Written) -> Message:
     if conversation.is_closed:
         raise Conflict(CLOSED)
-    return _add(conversation, *_checked(written))
+    return _add(conversation, _checked(written), written.files)
 
 
-def _checked(written: Written) -> tuple[str, list[tuple[str, str, bytes]]]:
-    """(text, [(file name, media type, content)]). Raises Refused."""
+def _checked(written: Written) -> str:
+    """The text as it is kept. Raises Refused."""
     text = plain_text.lines(written.text)
     if not 1 <= len(text) <= LONGEST_TEXT:
         raise Refused(_l("A message must have 1 to 2,000 characters."), field="text")
     if len(written.files) > MOST_FILES:
         raise Refused(_l("A message can have at most 3 files."), field="file")
-    kinds = [documents.kind_of(content) for _, content in written.files]
-    return text, [
-        (_file_name(name, kind), kind, content) for (name, content), kind in zip(written.files, kinds, strict=True)
-    ]
+    return text
 
 
-def _add(conversation: Conversation, text: str, files: list[tuple[str, str, bytes]]) -> Message:
+def _add(conversation: Conversation, text: str, files: Sequence[TakenFile]) -> Message:
     actor = actors.current()
     message = Message(
         id=uuid4(),
@@ -161,16 +170,17 @@ def _add(conversation: Conversation, text: str, files: list[tuple[str, str, byte
     )
     db.session.add(message)
     db.session.flush()
-    for name, media_type, content in files:
+    for file in files:
         row_id = uuid4()
-        sealed = keys.seal(content, purpose=PURPOSE, row_id=row_id)
+        sealed = keys.seal(file.content, purpose=PURPOSE, row_id=row_id)
         db.session.add(
             MessageAttachment(
                 id=row_id,
                 message_id=message.id,
-                file_name=name,
-                media_type=media_type,
-                size_bytes=len(content),
+                file_name=file.name,
+                media_type=file.media_type,
+                size_bytes=len(file.content),
+                scan=file.scan,
                 sealed=sealed,
             )
         )
@@ -179,14 +189,6 @@ def _add(conversation: Conversation, text: str, files: list[tuple[str, str, byte
         "message.written", subject_id=message.id, patient_id=conversation.patient_id, attachments=len(files)
     )
     return message
-
-
-def _file_name(name: str, media_type: str) -> str:
-    """The name without its folder, with the suffix of what the file really is."""
-    suffix = next(suffix for _, kind, suffix in documents.KINDS if kind == media_type)
-    last = re.split(r"[\\/]", plain_text.one_line(name))[-1]
-    stem = _UNSAFE_IN_NAMES.sub("-", last.rpartition(".")[0] or last).strip(". ")
-    return f"{stem[: LONGEST_FILE_NAME - 10] or 'file'}.{suffix}"
 
 
 def _check_family_may_write(portal_user_id: UUID, patient_id: UUID) -> None:

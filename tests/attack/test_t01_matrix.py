@@ -20,7 +20,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from admin_app import paging
-from clinic import actors, demo, document_types, documents
+from clinic import actors, demo, demo_papers, document_types, documents, incoming_files
 from clinic.documents import DocumentDetails
 from tenancy import clock
 from tests.conftest import Cluster
@@ -33,8 +33,8 @@ DECLARED = route_map.declared()
 OTHER = {demo.ELM: demo.OAK, demo.OAK: demo.ELM}
 # Columns that hold words of the program. Every other text column, also one added tomorrow, gets a canary.
 WORDS = {
-    *("accent", "actor_kind", "currency", "ending", "event", "fate", "hash", "kind", "logo_version", "media_type"),
-    *("language", "plan", "purpose", "relationship", "role", "slug", "state", "status", "time_zone"),
+    *("accent", "actor_kind", "actor_role", "currency", "ending", "event", "fate", "hash", "kind", "logo_version", "media_type"),
+    *("language", "plan", "purpose", "relationship", "result", "role", "scan", "slug", "state", "status", "time_zone"),
 }
 ADDRESSES = {"email", "email_norm", "reply_to", "to_address"}
 # Where a person of the clinic itself must meet its canaries: else the walk went past the pages.
@@ -103,8 +103,8 @@ def world(cluster: Cluster, committed_app: Flask) -> Iterator[World]:
         with inside(app, slug) as clinic, actors.acting(actors.SYSTEM):
             shown = next(each.id for each in document_types.listed() if each.is_visible_on_portal)
             details = DocumentDetails("A page", shown, clock.today(clinic.time_zone))
-            content = b"%PDF-1.4 CNRY-" + slug.encode() + b"-document-content"
-            documents.sign(documents.add(patient(name).id, details, content).id)
+            page = demo_papers.pdf("A page", [f"CNRY-{slug}-document-content"])
+            documents.sign(documents.add(patient(name).id, details, incoming_files.take("a.pdf", page)).id)
     ids = {name: route_map.ids_of(app, slug, name) for _, slug, name, *_ in CAST} | {
         PAUL: route_map.ids_of(app, demo.OAK, PAUL)
     }

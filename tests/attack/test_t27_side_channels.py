@@ -18,7 +18,7 @@ from sqlalchemy import event, insert, select, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
-from clinic import demo, document_types, patients
+from clinic import demo, demo_papers, document_types, patients
 from clinic.audit import AuditEntry
 from clinic.contacts import ContactDetails, Relationship, RelationshipKind
 from clinic.contacts import add as add_contact
@@ -80,7 +80,7 @@ def forms_with(app: Flask, nina: UUID) -> dict[str, Callable[[UUID], tuple[str, 
         "contact": lambda id_: (f"{oak}/patients/{nina}/contacts/existing", {"contact_id": str(id_), "kind": "parent"}),
         "relationship": lambda id_: (f"{oak}/patients/{nina}/invitations", {"relationship_id": [str(id_)]}),
         "document type": lambda id_: (
-            f"{oak}/patients/{nina}/documents/new", a_document | {"type_id": str(id_), "file": (io.BytesIO(b"%PDF-1.4"), "a.pdf")}
+            f"{oak}/patients/{nina}/documents/new", a_document | {"type_id": str(id_), "file": (io.BytesIO(demo_papers.pdf("A page", [])), "a.pdf")}
         ),
         "visible type": lambda id_: (
             f"{oak}/clinic-options/portal-settings",

@@ -21,7 +21,9 @@ from clinic import (
     appointment_requests,
     conversations,
     demo,
+    demo_papers,
     documents,
+    incoming_files,
     invitation_batches,
     portal_settings,
     sessions,
@@ -216,7 +218,7 @@ def write_each_other(app: Flask, slug: str) -> None:
         readers = db.session.execute(text(reading)).all()
         for user_id, patient_id in readers:
             with actors.acting(staff):
-                page = Written("A question from the clinic", [("a.pdf", b"%PDF-1.4 a page")])
+                page = Written("A question from the clinic", [incoming_files.take("a.pdf", demo_papers.pdf("A page", []))])
                 conversations.write_to(user_id, patient_id, "From the clinic", page)
     for user_id, patient_id in readers:
         me = Actor(ActorKind.PORTAL_USER, user_id)
@@ -233,7 +235,7 @@ def ids_of(app: Flask, slug: str, patient: str) -> Ids:
     return {
         **{kind: each or uuid4() for kind, each in found.items()},
         **{"clinic": clinic.id, "slug": slug, "logo": clinic.logo_version, "static": pages.VERSIONS["portico.css"]},
-        **{"tomorrow": tomorrow, "pdf": b"%PDF-1.4 a page"},
+        **{"tomorrow": tomorrow, "pdf": demo_papers.pdf("A page", [])},
     }
 
 

@@ -12,12 +12,13 @@ from flask import Flask
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
-from clinic import demo, portal_settings
+from clinic import demo, demo_papers, portal_settings
 from tenancy import clock
 from tenancy.database import db
 from tests.inside import inside, patient
 from tests.visitor import Visitor
 
+SCAN = demo_papers.pdf("A scan", [])
 UNREAD = "One unread message"
 HOSTILE = "<script>alert(1)</script>{{ 7*7 }}\"'><img src=x>"
 
@@ -73,16 +74,16 @@ def test_reading_writes_nothing_but_the_mark_and_the_audit_log(maria: Visitor, l
 def test_a_reply_with_a_file_arrives_and_can_be_kept(maria: Visitor, ana: Visitor, leo: str) -> None:
     address = only_conversation(maria, leo)
     maria.read(address)
-    file = (BytesIO(b"%PDF-1.4 scan"), "report.exe")
+    file = (BytesIO(SCAN), "report.pdf")
     answer = maria.post(address, {"text": f"At home\r\nit goes well. {HOSTILE}", "file": file})
     assert answer.status_code == 303
     page = maria.read(address)
     assert "<script>alert" not in page and "&lt;script&gt;" in page and "49" not in page.split("{{ 7*7 }}")[0][-5:]
     link = re.search(r'href="([^"]+/attachments/[^"]+)"', page)[1]
     kept = maria.get(link)
-    assert kept.data == b"%PDF-1.4 scan" and kept.mimetype == "application/pdf"
+    assert kept.data == SCAN and kept.mimetype == "application/pdf"
     assert kept.headers["Content-Disposition"].startswith("attachment; filename=report.pdf")
-    assert "sandbox" in kept.headers["Content-Security-Policy"] and kept.headers["Cache-Control"] == "no-store"
+    assert "sandbox" in kept.headers["Content-Security-Policy"] and kept.headers["Cache-Control"] == "private, no-store"
     assert "1 new<" in ana.read(f"/{demo.ELM}/")
 
 

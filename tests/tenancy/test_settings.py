@@ -105,3 +105,15 @@ def test_the_application_does_not_start_on_a_fault(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SettingsFault):
         create_app()
+
+
+@pytest.mark.parametrize("address", ["/run/clamav/clamd.ctl", "unix:/run/clamav/clamd.ctl", "127.0.0.1:3310", "[::1]:3310"])
+def test_a_virus_scanner_is_a_path_or_a_port(address: str) -> None:
+    assert settings.read(RIGHT).clamd is None
+    assert settings.read(RIGHT | {"PORTICO_CLAMD": address}).clamd == address.removeprefix("unix:")
+
+
+@pytest.mark.parametrize("address", ["yes", "clamd", "127.0.0.1", "127.0.0.1:", ":3310", "127.0.0.1:99999", "run/clamd.ctl"])
+def test_a_virus_scanner_that_could_never_answer_is_named(address: str) -> None:
+    """Else every file would wait for good."""
+    assert "PORTICO_CLAMD must be" in faults(PORTICO_CLAMD=address)[0]
