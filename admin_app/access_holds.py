@@ -18,6 +18,7 @@ from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, Refused
 from ui.forms import EmailField, PorticoForm, at_most
+from ui.looks import shows
 
 
 class BlockForm(PorticoForm):
@@ -32,6 +33,7 @@ class LiftForm(PorticoForm):
 
 @admin.route("/patients/<uuid:patient_id>/custody-blocks/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("portal_access.viewed")
 def new_custody_block(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient, standers = patients.row_of(patient_id), contacts.of_patient(patient_id)
@@ -57,12 +59,14 @@ def new_custody_block(patient_id: UUID) -> AnyResponse:
 
 @admin.route("/patients/<uuid:patient_id>/custody-blocks/<uuid:hold_id>/lifting", methods=["GET", "POST"])
 @needs(Right.ADMIN)
+@shows("portal_access.viewed")
 def custody_block_lifting(patient_id: UUID, hold_id: UUID) -> AnyResponse:
     return _lifting(patient_id, hold_id, HoldKind.CUSTODY)
 
 
 @admin.route("/patients/<uuid:patient_id>/holds/<uuid:hold_id>/lifting", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("portal_access.viewed")
 def hold_lifting(patient_id: UUID, hold_id: UUID) -> AnyResponse:
     return _lifting(patient_id, hold_id, HoldKind.HOLD)
 

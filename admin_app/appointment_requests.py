@@ -15,6 +15,7 @@ from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, Refused
 from ui.forms import LinesField, PorticoForm, at_most, required
+from ui.looks import about, shows
 
 
 class AnswerForm(PorticoForm):
@@ -25,6 +26,7 @@ class AnswerForm(PorticoForm):
 
 @admin.get("/appointment-requests")
 @needs(Right.RECORDS)
+@shows("appointment_requests.listed")
 def appointment_requests_list() -> Response:
     place = paging.place()
     with transaction():
@@ -36,6 +38,7 @@ def appointment_requests_list() -> Response:
 
 @admin.route("/appointment-requests/<uuid:request_id>", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("appointment_request.viewed")
 def appointment_request(request_id: UUID) -> AnyResponse:
     form = AnswerForm()
     if form.validate_on_submit():
@@ -53,6 +56,7 @@ def appointment_request(request_id: UUID) -> AnyResponse:
     with transaction():
         found = appointment_requests.get(request_id)
         patient = patients.row_of(found.patient_id)
+        about(patient.id)
         allowed = portal_settings.get().allows_appointment_requests
     return page(
         "admin/appointment_requests/appointment_request.html",

@@ -21,6 +21,7 @@ from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from ui.forms import DateField, PorticoForm, at_most, chosen, required
+from ui.looks import shows
 
 MOST_YEARS = 10  # ahead or back: anything else is a typing mistake
 FIRST, SECOND = "first", "second"
@@ -104,6 +105,7 @@ def as_typed(row: AppointmentRow, zone: ZoneInfo) -> dict[str, Any]:
 
 @admin.get("/patients/<uuid:patient_id>/appointments")
 @needs(Right.RECORDS)
+@shows("appointments.viewed")
 def patient_appointments(patient_id: UUID) -> Response:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -113,6 +115,7 @@ def patient_appointments(patient_id: UUID) -> Response:
 
 @admin.route("/patients/<uuid:patient_id>/appointments/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("appointments.viewed")
 def new_appointment(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -132,6 +135,7 @@ def new_appointment(patient_id: UUID) -> AnyResponse:
 
 @admin.route("/patients/<uuid:patient_id>/appointments/<uuid:appointment_id>", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("appointment.viewed")
 def appointment(patient_id: UUID, appointment_id: UUID) -> AnyResponse:
     with transaction():
         patient, found = _of_patient(patient_id, appointment_id)

@@ -32,7 +32,7 @@ from tenancy.errors import Conflict, NotAllowed, NotFound
 from tenancy.middleware import CLINIC
 from tenancy.settings import Settings
 from tenancy.tenant import Role
-from ui import session_life
+from ui import looks, session_life
 from ui.forms import PorticoForm
 from ui.pages import NavItem
 
@@ -99,12 +99,10 @@ def _give_slug(_endpoint: str, values: dict[str, Any]) -> None:
 
 
 @admin.after_request
-def _record_refusal(answer: AnyResponse) -> AnyResponse:
-    """A page that was refused to somebody signed in is recorded."""
-    if answer.status_code in (403, 404) and isinstance(current_user._get_current_object(), Person):
-        with transaction():
-            audit.record_refusal(request.endpoint or "", request.view_args or {})
-    return answer
+def _record_answer(answer: AnyResponse) -> AnyResponse:
+    """What somebody signed in was shown or refused is recorded, or not sent."""
+    person: Person | None = g.get("person")
+    return looks.recorded(answer, audit, person.session.id) if person else answer
 
 
 @admin.before_request

@@ -29,6 +29,7 @@ from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from tenancy.languages import Language
 from ui.forms import EmailField, LanguageField, PorticoForm, at_most, chosen, required, tidy
+from ui.looks import shows
 
 KINDS = [SelectChoice("", _l("Choose …")), *(SelectChoice(each.value, word) for each, word in words.RELATIONSHIPS.items())]
 A_KIND = required(_l("Choose how this person stands by the patient."))
@@ -70,6 +71,7 @@ class InviteForm(PorticoForm):
 
 @admin.get("/patients/<uuid:patient_id>/contacts")
 @needs(Right.RECORDS)
+@shows("contacts.viewed")
 def patient_contacts(patient_id: UUID) -> Response:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -96,6 +98,7 @@ def patient_contacts(patient_id: UUID) -> Response:
 
 @admin.route("/patients/<uuid:patient_id>/contacts/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("contacts.viewed")
 def new_contact(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -116,6 +119,7 @@ def new_contact(patient_id: UUID) -> AnyResponse:
 
 @admin.route("/patients/<uuid:patient_id>/contacts/existing", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("contacts.viewed")
 def existing_contact(patient_id: UUID) -> AnyResponse:
     form, typed, place = ExistingContactForm(), request.args.get("q", ""), paging.place()
     if form.validate_on_submit():
@@ -145,6 +149,7 @@ def existing_contact(patient_id: UUID) -> AnyResponse:
 
 @admin.route("/patients/<uuid:patient_id>/contacts/<uuid:contact_id>", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("contact.viewed")
 def contact_editing(patient_id: UUID, contact_id: UUID) -> AnyResponse:
     with transaction():
         stander, contact = _stander(patient_id, contact_id), contacts.get(contact_id)

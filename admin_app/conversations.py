@@ -22,6 +22,7 @@ from tenancy.errors import Conflict, Refused
 from ui import file_answers
 from ui.body_sizes import takes_files
 from ui.forms import LinesField, PorticoForm, at_most, required
+from ui.looks import about, shows
 
 
 class MessageForm(PorticoForm):
@@ -41,6 +42,7 @@ class NewConversationForm(MessageForm):
 
 @admin.get("/conversations")
 @needs(Right.RECORDS)
+@shows("conversations.listed")
 def conversations_list() -> Response:
     place = paging.place()
     with transaction():
@@ -52,6 +54,7 @@ def conversations_list() -> Response:
 
 @admin.get("/patients/<uuid:patient_id>/conversations")
 @needs(Right.RECORDS)
+@shows("conversations.viewed")
 def patient_conversations(patient_id: UUID) -> Response:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -63,6 +66,7 @@ def patient_conversations(patient_id: UUID) -> Response:
 @admin.route("/patients/<uuid:patient_id>/conversations/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
 @takes_files(incoming_files.MOST_BYTES)
+@shows("conversations.viewed")
 def new_conversation(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -91,6 +95,7 @@ def new_conversation(patient_id: UUID) -> AnyResponse:
 @admin.route("/conversations/<uuid:conversation_id>", methods=["GET", "POST"])
 @needs(Right.RECORDS)
 @takes_files(incoming_files.MOST_BYTES)
+@shows("conversation.opened")
 def conversation(conversation_id: UUID) -> AnyResponse:
     form = MessageForm()
     if form.validate_on_submit():
@@ -109,6 +114,7 @@ def conversation(conversation_id: UUID) -> AnyResponse:
     with transaction():
         found = conversations.get(conversation_id)
         patient = patients.row_of(found.patient_id)
+        about(patient.id)
         messages, attachments = conversations.messages_of(found), conversations.attachments_of(found)
         conversations.read_by_clinic(found, messages)
         reaches = portal_settings.get().allows_messages and portal_users.sees_records(
@@ -151,11 +157,13 @@ def conversation_reopening(conversation_id: UUID) -> AnyResponse:
 
 @admin.get("/conversations/<uuid:conversation_id>/attachments/<uuid:attachment_id>")
 @needs(Right.RECORDS)
+@shows("message_attachment.opened", once=True)
 def message_attachment(conversation_id: UUID, attachment_id: UUID) -> Response:
     with transaction():
         found = conversations.get(conversation_id)
         attachment = conversations.get_attachment(found, attachment_id)
-        plain = conversations.content_of(found, attachment)
+        plain = conversations.content_of(attachment)
+    about(found.patient_id)
     return file_answers.of(plain, attachment.media_type, attachment.file_name, to_keep=True)
 
 

@@ -14,12 +14,14 @@ from clinic.invitation_batches import InvitationBatch
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound
+from ui.looks import shows
 
 CONTACT = "/patients/<uuid:patient_id>/contacts/<uuid:contact_id>"
 
 
 @admin.get(f"{CONTACT}/sign-ins/<uuid:portal_user_id>")
 @needs(Right.RECORDS)
+@shows("contact.viewed")
 def contact_sign_in(patient_id: UUID, contact_id: UUID, portal_user_id: UUID) -> Response:
     with transaction():
         patient = patients.row_of(patient_id)

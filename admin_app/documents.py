@@ -21,6 +21,7 @@ from tenancy.errors import Conflict, NotFound, Refused
 from ui import file_answers
 from ui.body_sizes import takes_files
 from ui.forms import DateField, PorticoForm, at_most, required
+from ui.looks import shows
 
 
 class DocumentForm(PorticoForm):
@@ -42,6 +43,7 @@ class HoldForm(PorticoForm):
 
 @admin.get("/patients/<uuid:patient_id>/documents")
 @needs(Right.RECORDS)
+@shows("documents.viewed")
 def patient_documents(patient_id: UUID) -> Response:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -52,6 +54,7 @@ def patient_documents(patient_id: UUID) -> Response:
 @admin.route("/patients/<uuid:patient_id>/documents/new", methods=["GET", "POST"])
 @needs(Right.RECORDS)
 @takes_files(incoming_files.MOST_BYTES)
+@shows("documents.viewed")
 def new_document(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient, types = patients.row_of(patient_id), document_types.listed()
@@ -72,6 +75,7 @@ def new_document(patient_id: UUID) -> AnyResponse:
 
 @admin.get("/patients/<uuid:patient_id>/documents/<uuid:document_id>")
 @needs(Right.RECORDS)
+@shows("document.viewed")
 def document(patient_id: UUID, document_id: UUID) -> Response:
     with transaction():
         patient, found = _of_patient(patient_id, document_id)
@@ -80,6 +84,7 @@ def document(patient_id: UUID, document_id: UUID) -> Response:
 
 @admin.route("/patients/<uuid:patient_id>/documents/<uuid:document_id>/editing", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("document.viewed")
 def document_editing(patient_id: UUID, document_id: UUID) -> AnyResponse:
     with transaction():
         patient, found = _of_patient(patient_id, document_id)
@@ -113,6 +118,7 @@ def document_signing(patient_id: UUID, document_id: UUID) -> AnyResponse:
 
 @admin.post("/patients/<uuid:patient_id>/documents/<uuid:document_id>/hold")
 @needs(Right.RECORDS)
+@shows("document.viewed")
 def document_hold(patient_id: UUID, document_id: UUID) -> AnyResponse:
     form = HoldForm()
     with transaction():
@@ -141,12 +147,14 @@ def document_release(patient_id: UUID, document_id: UUID) -> AnyResponse:
 
 @admin.get("/patients/<uuid:patient_id>/documents/<uuid:document_id>/file")
 @needs(Right.RECORDS)
+@shows("document.opened", once=True)
 def document_file(patient_id: UUID, document_id: UUID) -> Response:
     return _content(patient_id, document_id, to_keep=False)
 
 
 @admin.get("/patients/<uuid:patient_id>/documents/<uuid:document_id>/download")
 @needs(Right.RECORDS)
+@shows("document.downloaded", once=True)
 def document_download(patient_id: UUID, document_id: UUID) -> Response:
     return _content(patient_id, document_id, to_keep=True)
 

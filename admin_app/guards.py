@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -52,7 +52,7 @@ def load(token: str) -> Person | None:
     if live is None or member is None:
         return None
     tenant.become(Role.STAFF)
-    actors.become(live.holder.actor)
+    actors.become(replace(live.holder.actor, role=member.role))
     return Person(token, live, member)
 
 

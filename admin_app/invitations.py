@@ -16,6 +16,7 @@ from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from ui.forms import PorticoForm
+from ui.looks import shows
 
 COUNTED = 1000  # beyond that the page says "1,000+"
 ROWS = 200
@@ -30,12 +31,14 @@ class ChoiceForm(PorticoForm):
 
 @admin.get("/invitations/new")
 @needs(Right.ADMIN)
+@shows("contacts.listed")
 def new_invitations() -> Response:
     return _list(ChoiceForm(), request.args.get("q", ""))
 
 
 @admin.post("/invitations")
 @needs(Right.ADMIN)
+@shows("contacts.listed")
 def invitations_choice() -> AnyResponse:
     form = ChoiceForm()
     if form.validate_on_submit():
@@ -54,6 +57,7 @@ def invitations_choice() -> AnyResponse:
 
 @admin.get("/invitations/<uuid:batch_id>/confirmation")
 @needs(Right.ADMIN)
+@shows("invitation_batch.viewed", once=True)
 def invitation_confirmation(batch_id: UUID) -> AnyResponse:
     position = _position()
     with transaction():
@@ -82,6 +86,7 @@ def invitation_carrying_out(batch_id: UUID) -> AnyResponse:
 
 @admin.get("/invitations/<uuid:batch_id>")
 @needs(Right.ADMIN)
+@shows("invitation_batch.viewed", once=True)
 def invitation_result(batch_id: UUID) -> AnyResponse:
     position, shown = _position(), request.args.get("show")
     with transaction():

@@ -18,6 +18,7 @@ from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from ui.forms import DateField, PorticoForm, at_most, required
+from ui.looks import shows
 
 
 class PatientForm(PorticoForm):
@@ -44,6 +45,7 @@ class PatientForm(PorticoForm):
 
 @admin.get("/patients")
 @needs(Right.RECORDS)
+@shows("patients.listed")
 def patients_list() -> Response:
     typed, place = request.args.get("q", ""), paging.place()
     with transaction():
@@ -70,6 +72,7 @@ def new_patient() -> AnyResponse:
 
 @admin.get("/patients/<uuid:patient_id>")
 @needs(Right.RECORDS)
+@shows("patient.viewed")
 def patient_overview(patient_id: UUID) -> Response:
     with transaction():
         patient = patients.row_of(patient_id)
@@ -91,6 +94,7 @@ def patient_overview(patient_id: UUID) -> Response:
 
 @admin.route("/patients/<uuid:patient_id>/editing", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("patient_details.viewed")
 def patient_editing(patient_id: UUID) -> AnyResponse:
     with transaction():
         patient = patients.row_of(patient_id)

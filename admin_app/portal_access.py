@@ -18,6 +18,7 @@ from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from ui.forms import DateField, PorticoForm, at_most, required
+from ui.looks import shows
 
 SAY_WHY = required(_l("Say why; only staff see it."))
 
@@ -39,6 +40,7 @@ class HoldForm(PorticoForm):
 
 @admin.route("/patients/<uuid:patient_id>/portal-access/<uuid:access_id>", methods=["GET", "POST"])
 @needs(Right.RECORDS)
+@shows("portal_access.viewed")
 def portal_access(patient_id: UUID, access_id: UUID) -> AnyResponse:
     with transaction():
         _patient, access = _of_patient(patient_id, access_id)
@@ -64,6 +66,7 @@ def portal_access(patient_id: UUID, access_id: UUID) -> AnyResponse:
 
 @admin.post("/patients/<uuid:patient_id>/portal-access/<uuid:access_id>/hold")
 @needs(Right.RECORDS)
+@shows("portal_access.viewed")
 def portal_access_hold(patient_id: UUID, access_id: UUID) -> AnyResponse:
     with transaction():
         _patient, access = _of_patient(patient_id, access_id)

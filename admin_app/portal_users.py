@@ -15,10 +15,12 @@ from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound
 from ui.forms import tidy
+from ui.looks import shows
 
 
 @admin.get("/portal-users")
 @needs(Right.ADMIN)
+@shows("portal_users.listed")
 def portal_users_list() -> Response:
     typed, place, asked_for = request.args.get("q", ""), paging.place(), request.args.get("state", "")
     state = PortalUserState(asked_for) if asked_for in list(PortalUserState) else None
@@ -30,6 +32,7 @@ def portal_users_list() -> Response:
 
 @admin.get("/portal-users/<uuid:portal_user_id>")
 @needs(Right.ADMIN)
+@shows("portal_user.viewed")
 def portal_user(portal_user_id: UUID) -> Response:
     with transaction():
         row = portal_users.row_of(portal_user_id)

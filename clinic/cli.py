@@ -131,6 +131,8 @@ def list_clinics() -> None:
 def show(slug: str) -> None:
     """One clinic: its addresses, plan and status. No patient records."""
     clinic = find(slug)
+    with inside(clinic):
+        audit.record("clinic.shown", subject_id=clinic.id)
     settings: Settings = current_app.config["PORTICO"]
     lines = {
         "Name": clinic.name,

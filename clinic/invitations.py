@@ -13,6 +13,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
 from clinic import actors, audit, credentials, mailed_links, portal_settings, portal_users, sessions, staff
+from clinic.audit import Result
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.patients import Patient, PatientStatus
 from clinic.portal_users import IS_LIVE, PortalAccess, PortalUser
@@ -152,9 +153,9 @@ def _birth_dates(portal_user_id: UUID) -> list[date]:
 
 def _missed(link: MailedLink, user: PortalUser) -> Acceptance:
     if mailed_links.miss(link):
-        audit.record("invitation.locked", subject_id=user.id)
+        audit.record("invitation.locked", subject_id=user.id, result=Result.REFUSED)
         for admin in staff.admins():
             outbox.post(letters.InvitationLocked(to=admin.addressee, portal_user_id=user.id))
         return Acceptance(LinkState.LOCKED)
-    audit.record("invitation.missed", subject_id=user.id, misses=link.misses)
+    audit.record("invitation.missed", subject_id=user.id, result=Result.REFUSED, misses=link.misses)
     return Acceptance(LinkState.GOOD, misses_left=mailed_links.MOST_MISSES - link.misses)

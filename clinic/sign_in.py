@@ -20,6 +20,7 @@ from clinic import (
     staff,
     throttle,
 )
+from clinic.audit import Result
 from clinic.mailed_links import LinkState, MailedLink
 from clinic.portal_users import PortalUser
 from clinic.staff import StaffMember
@@ -135,7 +136,7 @@ def sign_out(session_id: UUID) -> None:
 def _sign_in(person: PortalUser | StaffMember | None, password: str) -> SignIn:
     holder = person.holder if person else None
     if not credentials.is_right(holder, password) or person is None or not person.may_sign_in:
-        audit.record("sign_in.refused", subject_id=person.id if person else None)
+        audit.record("sign_in.refused", subject_id=person.id if person else None, result=Result.REFUSED)
         return SignIn(None)
     person.last_sign_in_at = clock.now()
     with actors.acting(person.holder.actor):

@@ -13,6 +13,7 @@ from portal_app import wayfinding
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from ui.forms import DateField, LinesField, PorticoForm, at_most, required
+from ui.looks import shows
 
 
 class WishForm(PorticoForm):
@@ -23,6 +24,7 @@ class WishForm(PorticoForm):
     preferred_on = DateField(_l("Preferred day"), [Optional()])
 
 
+@shows("appointments.viewed")
 def ask(patient_id: UUID) -> Any:
     form = WishForm()
     with transaction():

@@ -7,8 +7,10 @@ from flask import render_template
 from clinic import appointment_requests, appointments, portal_home
 from portal_app import wayfinding
 from tenancy.database import transaction
+from ui.looks import shows
 
 
+@shows("appointments.viewed")
 def listed(patient_id: UUID) -> str:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_records(patient_id))

@@ -12,6 +12,7 @@ from portal_app import guards, wayfinding
 from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import NotFound
+from ui.looks import shows
 
 LINE_KINDS = {
     LineKind.CHARGE: _l("Charge"),
@@ -30,6 +31,7 @@ STATUSES = {
 }
 
 
+@shows("billing.viewed")
 def show(patient_id: UUID) -> str:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_billing(patient_id))
@@ -51,6 +53,7 @@ def show(patient_id: UUID) -> str:
     )
 
 
+@shows("invoice.viewed")
 def invoice(patient_id: UUID, invoice_id: UUID) -> str:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_billing(patient_id))

@@ -82,7 +82,7 @@ def install(app: Flask) -> None:
     portal.url_value_preprocessor(_take_slug)
     portal.url_defaults(_give_slug)
     portal.before_request(guards.close_by_default)
-    portal.after_request(guards.record_refusal)
+    portal.after_request(guards.record_answer)
     portal.context_processor(worn)
     app.register_blueprint(portal)
     headers.CACHEABLE.add("portal.logo")  # its address changes with it

@@ -17,6 +17,7 @@ from tenancy.errors import Conflict, NotFound, Refused
 from ui import file_answers
 from ui.body_sizes import takes_files
 from ui.forms import LinesField, PorticoForm, at_most, required
+from ui.looks import shows
 
 
 class MessageForm(PorticoForm):
@@ -35,6 +36,7 @@ class NewConversationForm(MessageForm):
     )
 
 
+@shows("conversations.viewed")
 def listed(patient_id: UUID) -> str:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_messages(patient_id))
@@ -43,6 +45,7 @@ def listed(patient_id: UUID) -> str:
 
 
 @takes_files(incoming_files.MOST_BYTES)
+@shows("conversations.viewed")
 def begin(patient_id: UUID) -> Any:
     form = NewConversationForm()
     with transaction():
@@ -61,6 +64,7 @@ def begin(patient_id: UUID) -> Any:
 
 
 @takes_files(incoming_files.MOST_BYTES)
+@shows("conversation.opened")
 def show(patient_id: UUID, conversation_id: UUID) -> Any:
     """The conversation; reading it notes up to where. And, by POST, writing on."""
     form = MessageForm()
@@ -93,12 +97,13 @@ def show(patient_id: UUID, conversation_id: UUID) -> Any:
     return page, 422 if form.errors else 200
 
 
+@shows("message_attachment.opened", once=True)
 def attachment(patient_id: UUID, conversation_id: UUID, attachment_id: UUID) -> Response:
     with transaction():
         portal_home.see_messages(patient_id)
         found = _of_patient(patient_id, conversation_id)
         one = conversations.get_attachment(found, attachment_id)
-        content = conversations.content_of(found, one)
+        content = conversations.content_of(one)
     return file_answers.of(content, one.media_type, one.file_name, to_keep=True)
 
 

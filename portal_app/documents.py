@@ -15,6 +15,7 @@ from portal_app import wayfinding
 from tenancy.database import transaction
 from ui import file_answers
 from ui.forms import DateField, PorticoForm
+from ui.looks import shows
 
 
 class FilterForm(PorticoForm):
@@ -36,6 +37,7 @@ class FilterForm(PorticoForm):
         return True
 
 
+@shows("documents.viewed")
 def listed(patient_id: UUID) -> Any:
     form = FilterForm(request.args)
     with transaction():
@@ -58,6 +60,7 @@ def listed(patient_id: UUID) -> Any:
     return page, 422 if form.errors else 200
 
 
+@shows("document.viewed")
 def show(patient_id: UUID, document_id: UUID) -> str:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_records(patient_id))
@@ -65,10 +68,12 @@ def show(patient_id: UUID, document_id: UUID) -> str:
     return render_template("portal/documents/document.html", patient=patient, document=document)
 
 
+@shows("document.opened", once=True)
 def read(patient_id: UUID, document_id: UUID) -> Response:
     return _sent(patient_id, document_id, to_keep=False)
 
 
+@shows("document.downloaded", once=True)
 def download(patient_id: UUID, document_id: UUID) -> Response:
     return _sent(patient_id, document_id, to_keep=True)
 

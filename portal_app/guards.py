@@ -20,7 +20,7 @@ from tenancy.database import transaction
 from tenancy.errors import NotFound
 from tenancy.middleware import CLINIC
 from tenancy.tenant import Role
-from ui import languages, session_life
+from ui import languages, looks, session_life
 from ui.doors import is_open
 
 
@@ -90,12 +90,11 @@ def begin_session(token: str) -> None:
             known_devices.know_again(throttle.at_door(holder.email, of_staff=False))
 
 
-def record_refusal(answer: Response) -> Response:
-    """After each request: a page that was refused to somebody signed in is recorded."""
-    is_refused = answer.status_code in (403, 404) and not is_open(current_app.view_functions[request.endpoint or ""])
-    if is_refused and request.environ.get(CLINIC) and flask_login.current_user.is_authenticated:
-        with transaction():
-            audit.record_refusal(request.endpoint or "", request.view_args or {})
+def record_answer(answer: Response) -> Response:
+    """After each request: what somebody signed in was shown or refused is recorded, or not sent."""
+    is_closed = request.environ.get(CLINIC) and not is_open(current_app.view_functions[request.endpoint or ""])
+    if is_closed and flask_login.current_user.is_authenticated:
+        return looks.recorded(answer, audit, person().session.id)
     return answer
 
 

@@ -8,12 +8,15 @@ from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import NotFound
 from ui.doors import open_page
+from ui.looks import about, shows
 
 
+@shows("home.viewed")
 def show() -> str:
     with transaction():
         found = portal_home.at_home()
     wayfinding.may_see([each.patient for each in found])
+    about(*(each.patient.id for each in found))
     return render_template("portal/home/home.html", found=found, as_of=clock.now())
 
 

@@ -12,6 +12,7 @@ from portal_app import wayfinding
 from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import NotFound
+from ui.looks import shows
 
 RELATIONSHIPS = {
     RelationshipKind.SELF: _l("This is you"),
@@ -24,6 +25,7 @@ RELATIONSHIPS = {
 }
 
 
+@shows("patient.viewed")
 def show(patient_id: UUID) -> str:
     with transaction():
         found = portal_home.at_home()

@@ -16,6 +16,7 @@ from tenancy.errors import Refused
 from tenancy.languages import Language
 from ui import languages
 from ui.forms import LanguageField, PasswordField, PorticoForm, at_most, required
+from ui.looks import about, shows
 
 
 class ProfileForm(PorticoForm):
@@ -29,6 +30,7 @@ class PasswordForm(PorticoForm):
     password = PasswordField(_l("New password"), [required(_l("Choose a new password."))], is_new=True)
 
 
+@shows("profile.viewed")
 def show() -> Any:
     form = ProfileForm()
     if form.validate_on_submit():
@@ -48,6 +50,7 @@ def show() -> Any:
     if not form.is_submitted():
         form = ProfileForm(formdata=None, name=user.name, phone=user.phone, language=user.language)
     wayfinding.may_see(seen)
+    about(*(each.id for each in seen))
     page = render_template("portal/profile/profile.html", form=form, seen=seen, relationships=RELATIONSHIPS)
     return page, 422 if form.errors else 200
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, Text, bindparam, case, func, literal, select, true, tuple_
 
-from clinic import audit, incoming_files
+from clinic import incoming_files
 from clinic.conversations.rows import Conversation, Message, MessageAttachment
 from clinic.patients import Patient
 from clinic.portal_users import PortalUser
@@ -239,10 +239,9 @@ def get_attachment(conversation: ConversationRow, attachment_id: UUID) -> Attach
     return AttachmentRow(*row)
 
 
-def content_of(conversation: ConversationRow, attachment: AttachmentRow) -> bytes:
-    """The file, opened for someone who may read the conversation; the look is recorded. Raises Conflict."""
+def content_of(attachment: AttachmentRow) -> bytes:
+    """The file, opened for someone who may read the conversation; whoever shows it records the look. Raises Conflict."""
     incoming_files.check_may_be_opened(attachment.scan)
-    audit.record("message_attachment.opened", subject_id=attachment.id, patient_id=conversation.patient_id)
     return fetch_attachment(attachment.id)
 
 

@@ -92,12 +92,12 @@ def reopen(conversation_id: UUID) -> None:
 
 
 def read_by_family(conversation: ConversationRow, messages: Sequence[MessageRow]) -> None:
-    """Note up to where the portal user has read, and that they looked."""
+    """Note up to where the portal user has read."""
     _read(Conversation.family_read_at, conversation, messages)
 
 
 def read_by_clinic(conversation: ConversationRow, messages: Sequence[MessageRow]) -> None:
-    """Note up to where somebody at the clinic has read, and that they looked."""
+    """Note up to where somebody at the clinic has read."""
     _read(Conversation.clinic_read_at, conversation, messages)
 
 
@@ -125,7 +125,6 @@ def _read(
         .values({mark: newest})
         .execution_options(synchronize_session=False)
     )
-    audit.record("conversation.opened", subject_id=conversation.id, patient_id=conversation.patient_id)
 
 
 def _start(portal_user_id: UUID, patient_id: UUID, subject: str, written: Written) -> Conversation:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from clinic import addresses, audit
 from clinic.actors import Holder
+from clinic.audit import Result
 from clinic.throttle import buckets
 from clinic.throttle.allowances import ALLOWANCES, Counted, Purpose
 from clinic.throttle.buckets import Bucket, ClinicBucket, Filling, PlatformBucket, Table
@@ -129,7 +130,7 @@ def _counted_here(purpose: Purpose, account: str, caller: Caller | None) -> Try:
         made = _try_here(purpose, account, caller)
         if waits := _fill(ClinicBucket, purpose, made.here):
             longest = int(max(waits.values()).total_seconds())
-            audit.record(f"{purpose}.slowed", by=sorted(waits), wait_seconds=longest)
+            audit.record(f"{purpose}.slowed", result=Result.REFUSED, by=sorted(waits), wait_seconds=longest)
     return made
 
 

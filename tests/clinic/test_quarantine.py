@@ -188,7 +188,7 @@ def test_a_message_s_file_waits_too(app: Flask, maria: Visitor, monkeypatch: pyt
         row = conversations.get(ids["conversation"])
         waiting = next(each for found in conversations.attachments_of(row).values() for each in found if each.file_name == "waits.pdf")
         with pytest.raises(Conflict):
-            conversations.content_of(row, waiting)
+            conversations.content_of(waiting)
     page = f"/patients/{ids['patient']}/conversations/{ids['conversation']}"
     assert "Being checked for viruses" in maria.read(page) and str(waiting.id) not in maria.read(page)
     assert maria.get(f"{page}/attachments/{waiting.id}").status_code == 409
