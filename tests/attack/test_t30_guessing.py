@@ -6,9 +6,8 @@ Lost if it fails: a stranger with a list of leaked passwords reads a child's rec
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Barrier, Lock
@@ -16,6 +15,7 @@ from threading import Barrier, Lock
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
 from clinic import credentials, demo, front_door, reset_requests, throttle
 from clinic.audit import AuditEntry
@@ -63,26 +63,25 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
     return counting
 
 
+def post(app: Flask, at: str, path: str, form: dict[str, str], *, address: str = "198.51.100.7", forwarded: str | None = None) -> TestResponse:
+    """A form sent by a program that keeps no cookies."""
+    lie = {"X-Forwarded-For": forwarded} if forwarded else {}
+    return app.test_client().post(
+        path, base_url=at, data=form, headers={"Origin": at} | lie, environ_overrides={"REMOTE_ADDR": address}
+    )  # fmt: skip
+
+
 def guess(app: Flask, email: str, *, at: str = ELM, path: str = "/sign-in", address: str = "198.51.100.7", forwarded: str | None = None, password: str = "not this one") -> int:
-    """One guess by a program that keeps no cookies; returns the status."""  # fmt: skip
-    with _without_form_tokens(app):
-        return app.test_client().post(
-            path,
-            base_url=at,
-            data={"email": email, "password": password},
-            headers={"X-Forwarded-For": forwarded} if forwarded else {},
-            environ_overrides={"REMOTE_ADDR": address},
-        ).status_code  # fmt: skip
+    """One guess; returns the status."""  # fmt: skip
+    return post(app, at, path, {"email": email, "password": password}, address=address, forwarded=forwarded).status_code
 
 
-@contextmanager
-def _without_form_tokens(app: Flask) -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def without_form_tokens(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetching a form's token before each guess is no hindrance to a program, only to a fast test."""
-    app.config["WTF_CSRF_ENABLED"] = False
-    try:
-        yield
-    finally:
-        app.config["WTF_CSRF_ENABLED"] = True
+    for name in ("app", "committed_app"):
+        if name in request.fixturenames:
+            monkeypatch.setitem(request.getfixturevalue(name).config, "WTF_CSRF_ENABLED", False)
 
 
 def check_many_guesses_at_one(app: Flask, checks: Checks, count: int) -> None:
@@ -117,12 +116,9 @@ def check_a_burst(app: Flask, checks: Checks, count: int) -> None:
 
     def one(number: int) -> int:
         gate.wait(timeout=60)
-        return app.test_client().post(
-            "/sign-in", base_url=ELM, data={"email": MARIA, "password": "not this one"},
-            environ_overrides={"REMOTE_ADDR": f"203.0.113.{number}"},
-        ).status_code  # fmt: skip
+        return guess(app, MARIA, address=f"203.0.113.{number}")
 
-    with _without_form_tokens(app), ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(count) as pool:
         statuses = list(pool.map(one, range(count)))
     assert checks.made == FREE[Counted.ACCOUNT], statuses
     assert sorted(set(statuses)) == [422, 429]
@@ -163,6 +159,7 @@ def test_a_restart_forgets_nothing(committed_app: Flask, checks: Checks) -> None
     assert [guess(committed_app, MARIA) for _ in range(6)] == [422] * 5 + [429]
     again = create_app(committed_app.config["PORTICO"])
     again.testing = True
+    again.config["WTF_CSRF_ENABLED"] = False
     assert guess(again, MARIA) == 429
     assert checks.made == 5
     with again.app_context():
@@ -216,12 +213,10 @@ def check_a_reset_flood(app: Flask, asks: int) -> None:
         (60, f"/{demo.ELM}/forgot-password", ADMIN, ANA, "staff_password_reset"),
     ):
         before = letters(kind)
-        with _without_form_tokens(app):
-            for minute in range(asks):
-                with clock.moved(timedelta(minutes=begin + 60 * minute / asks)):
-                    answer = app.test_client().post(path, base_url=at, data={"email": email}, environ_overrides={"REMOTE_ADDR": f"203.0.113.{minute % 250}"})
-                    assert answer.status_code == 303
-                    mail_resets(app)
+        for minute in range(asks):
+            with clock.moved(timedelta(minutes=begin + 60 * minute / asks)):
+                assert post(app, at, path, {"email": email}, address=f"203.0.113.{minute % 250}").status_code == 303
+                mail_resets(app)
         assert 3 <= letters(kind) - before <= 5
 
 
@@ -231,13 +226,11 @@ def test_a_flood_of_requests_mails_five_letters_an_hour(app: Flask) -> None:
 
 def test_a_flood_at_the_front_door_mails_five_letters_an_hour_and_slows_its_network(app: Flask) -> None:
     def ask(email: str, address: str) -> int:
-        sent = app.test_client().post("/", base_url=APEX, data={"email": email}, environ_overrides={"REMOTE_ADDR": address})
-        return sent.status_code
+        return post(app, APEX, "/", {"email": email}, address=address).status_code
 
-    with _without_form_tokens(app):
-        assert {ask(MARIA, f"203.0.113.{number}") for number in range(12)} == {303}
-        assert len(waiting_jobs(app, front_door.FIND)) == 3
-        assert [ask(f"f{number}@x.example", "198.51.100.7") for number in range(22)] == [303] * 20 + [429] * 2
+    assert {ask(MARIA, f"203.0.113.{number}") for number in range(12)} == {303}
+    assert len(waiting_jobs(app, front_door.FIND)) == 3
+    assert [ask(f"f{number}@x.example", "198.51.100.7") for number in range(22)] == [303] * 20 + [429] * 2
 
 
 def test_codes_are_guessed_at_no_faster_than_passwords() -> None:
@@ -316,8 +309,8 @@ def test_a_month_of_guessing_at_one_account(app: Flask, checks: Checks) -> None:
     while now < end:
         with clock.moved(now):
             number += 1
-            answer = _asked(app, f"203.{number // 250}.113.{number % 250}")
-            now += timedelta(seconds=int(answer) if answer else 0)
+            answer = post(app, ELM, "/sign-in", {"email": MARIA, "password": "no"}, address=f"203.{number // 250}.113.{number % 250}")
+            now += timedelta(seconds=int(answer.headers.get("Retry-After", 0)))
     assert 50 < checks.made <= 100
 
 
@@ -344,13 +337,3 @@ def test_a_hundred_at_once(committed_app: Flask, checks: Checks) -> None:
 def test_a_long_reset_flood(app: Flask) -> None:
     check_a_reset_flood(app, 100)
     assert waiting_jobs(app, reset_requests.MAIL) == []
-
-
-def _asked(app: Flask, address: str) -> str | None:
-    """Seconds to wait that an answer names, or None for one that was looked at."""
-    with _without_form_tokens(app):
-        answer = app.test_client().post(
-            "/sign-in", base_url=ELM, data={"email": MARIA, "password": "not this one"},
-            environ_overrides={"REMOTE_ADDR": address},
-        )  # fmt: skip
-    return answer.headers.get("Retry-After")
