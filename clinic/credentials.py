@@ -11,7 +11,7 @@ from uuid import uuid4
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, Index, delete, select
+from sqlalchemy import ColumnElement, Index, bindparam, delete, or_, select
 from sqlalchemy.orm import Mapped
 
 from clinic import names
@@ -84,10 +84,15 @@ def choose(holder: Holder, password: str) -> None:
     db.session.flush()
 
 
+_KEPT = select(Password.hash).where(
+    or_(Password.staff_member_id == bindparam("holder_id"), Password.portal_user_id == bindparam("holder_id"))
+)
+
+
 def is_right(holder: Holder | None, password: str) -> bool:
     """Whether this is the holder's password. Takes as long for nobody as for somebody. Raises Busy."""
-    asked = holder or Holder(portal_user_id=uuid4())
-    kept = db.session.scalars(select(Password.hash).where(_of(asked))).one_or_none()
+    holder_id = (holder.staff_member_id or holder.portal_user_id) if holder else uuid4()
+    kept = db.session.scalars(_KEPT, {"holder_id": holder_id}).one_or_none()
     try:
         with _a_turn():
             _hasher.verify(kept or _NOBODYS, password[:LONGEST])
