@@ -41,12 +41,12 @@ class Allowance:
     longest: timedelta
     drains: timedelta
 
-    def after_try(self, drained_at: datetime, now: datetime) -> tuple[datetime, datetime]:
-        """(when the bucket will be empty, when the next try is let in) for a bucket that had been empty at `drained_at`."""
+    def after_try(self, drained_at: datetime, now: datetime) -> tuple[datetime, timedelta]:
+        """(when the bucket will be empty, how long the next try must wait), had it else been empty at `drained_at`."""
         filled = max(drained_at, now) + self.drains
         beyond = ceil((filled - now) / self.drains) - self.free
         wait = timedelta(0) if beyond < 0 else min(self.first * 2 ** min(beyond, MOST_DOUBLINGS), self.longest)
-        return filled, now + wait
+        return filled, wait
 
     def without_try(self, drained_at: datetime) -> datetime:
         """When the bucket is empty if one try less had been made."""

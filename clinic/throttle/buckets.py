@@ -61,8 +61,9 @@ def id_of(key: bytes, *parts: str) -> UUID:
     return UUID(bytes=keys.digest(key, "\0".join(parts).encode("utf-8", "surrogatepass"))[:16])
 
 
-def held(table: Table, buckets: Sequence[Bucket], now: datetime) -> dict[UUID, Filling]:
+def held(table: Table, buckets: Sequence[Bucket]) -> dict[UUID, Filling]:
     """Lock the buckets until the end of the transaction, making those that are not there."""
+    now = clock.now()
     statement = insert(table).values([_row(table, each.id, Filling(now, now)) for each in _in_order(buckets)])
     statement = statement.on_conflict_do_update(index_elements=_key(table), set_={"free_at": table.free_at})
     rows = db.session.execute(statement.returning(table.id, table.drained_at, table.free_at))

@@ -101,10 +101,7 @@ def may_mail(purpose: Purpose, account: str, caller: Caller) -> bool:
 
 def forgive(purpose: Purpose, account: str) -> None:
     """Forget strangers' misses at an account, in the running transaction: its holder has shown who they are otherwise."""
-    bucket = _bucket(keys.signing_key(KEY_PURPOSE), purpose, Counted.ACCOUNT, account)
-    now = clock.now()
-    buckets.held(ClinicBucket, [bucket], now)
-    buckets.write(ClinicBucket, {bucket.id: Filling(now, now)})
+    _empty(ClinicBucket, [_bucket(keys.signing_key(KEY_PURPOSE), purpose, Counted.ACCOUNT, account)], OF_THE_ACCOUNT)
 
 
 def _let_in(purpose: Purpose, account: str, caller: Caller | None) -> Try:
@@ -147,14 +144,20 @@ def _try_here(purpose: Purpose, account: str, caller: Caller | None) -> Try:
 
 def _fill(table: Table, purpose: Purpose, chosen: list[Bucket]) -> dict[Counted, timedelta]:
     """Count one more try in each, or in none: raises Slowed while any is closed. Returns who must wait from now on."""
-    now = clock.now()
-    found = buckets.held(table, chosen, now)
+    found = buckets.held(table, chosen)
+    now = clock.now()  # read once the buckets are held: whoever had them meanwhile did so before
     late = {bucket.counted: found[bucket.id].free_at - now for bucket in chosen if found[bucket.id].free_at > now}
     if late:
         raise Slowed(purpose, late)
-    after = {bucket.id: Filling(*bucket.allowance.after_try(found[bucket.id].drained_at, now)) for bucket in chosen}
-    buckets.write(table, after)
-    return {bucket.counted: after[bucket.id].free_at - now for bucket in chosen if after[bucket.id].free_at > now}
+    after = {bucket: bucket.allowance.after_try(found[bucket.id].drained_at, now) for bucket in chosen}
+    buckets.write(
+        table,
+        {
+            bucket.id: Filling(drained_at, now + wait if wait else found[bucket.id].free_at)
+            for bucket, (drained_at, wait) in after.items()
+        },
+    )
+    return {bucket.counted: wait for bucket, (_, wait) in after.items() if wait}
 
 
 def _take_back(made: Try) -> None:
@@ -168,17 +171,14 @@ def _take_back(made: Try) -> None:
 
 
 def _empty(table: Table, chosen: list[Bucket], forgetting: tuple[Counted, ...] = ()) -> None:
+    found = buckets.held(table, chosen)
     now = clock.now()
-    found = buckets.held(table, chosen, now)
-    buckets.write(
-        table,
-        {
-            bucket.id: Filling(
-                now if bucket.counted in forgetting else bucket.allowance.without_try(found[bucket.id].drained_at), now
-            )
-            for bucket in chosen
-        },
-    )
+    after = {}
+    for bucket in chosen:
+        before = found[bucket.id]
+        drained_at = now if bucket.counted in forgetting else bucket.allowance.without_try(before.drained_at)
+        after[bucket.id] = Filling(drained_at, min(before.free_at, now))
+    buckets.write(table, after)
 
 
 def _bucket(key: bytes, purpose: Purpose, counted: Counted, what: str) -> Bucket:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Barrier, Lock
 
 import pytest
@@ -271,7 +271,8 @@ def test_planted_look_first_and_count_later(committed_app: Flask, checks: Checks
     """The usual mistake: all of a burst look before any has counted."""
 
 
-    def read_without_locking(table: throttle.buckets.Table, chosen: list[throttle.buckets.Bucket], now: datetime) -> object:
+    def read_without_locking(table: throttle.buckets.Table, chosen: list[throttle.buckets.Bucket]) -> object:
+        now = clock.now()
         rows = db.session.execute(select(table.id, table.drained_at, table.free_at))
         found = {row.id: throttle.buckets.Filling(row.drained_at, row.free_at) for row in rows}
         time.sleep(0.2)

@@ -33,9 +33,9 @@ def waits(allowance: Allowance, tries: int) -> list[timedelta]:
     """How long each try must wait for the next, if each is made as soon as it is let in."""
     drained_at, now, found = NOW, NOW, []
     for _ in range(tries):
-        drained_at, free_at = allowance.after_try(drained_at, now)
-        found.append(free_at - now)
-        now = free_at
+        drained_at, wait = allowance.after_try(drained_at, now)
+        found.append(wait)
+        now += wait
     return found
 
 
@@ -44,7 +44,8 @@ def most_in(allowance: Allowance, span: timedelta) -> int:
     drained_at, now, made = NOW, NOW, []
     while now < NOW + 3 * span:
         made.append(now)
-        drained_at, now = allowance.after_try(drained_at, now)
+        drained_at, wait = allowance.after_try(drained_at, now)
+        now += wait
     return max(sum(begin <= each < begin + span for each in made) for begin in made)
 
 
@@ -68,16 +69,16 @@ def test_a_bucket_drains_with_time() -> None:
     allowance = Allowance(free=2, first=MINUTE, longest=HOUR, drains=HOUR)
     full = NOW
     for _ in range(4):
-        full, _free_at = allowance.after_try(full, NOW)
+        full, _wait = allowance.after_try(full, NOW)
     assert full == NOW + 4 * HOUR
-    assert allowance.after_try(full, NOW + 10 * HOUR) == (NOW + 11 * HOUR, NOW + 10 * HOUR)  # as if it had never been
-    assert allowance.after_try(full, NOW + 3 * HOUR)[1] == NOW + 3 * HOUR + MINUTE  # one was left, and now two
+    assert allowance.after_try(full, NOW + 10 * HOUR) == (NOW + 11 * HOUR, timedelta(0))  # as if it had never been
+    assert allowance.after_try(full, NOW + 3 * HOUR)[1] == MINUTE  # one was left, and now two
     assert allowance.without_try(full) == NOW + 3 * HOUR
 
 
 def test_a_wait_never_overflows() -> None:
     allowance = Allowance(free=1, first=MINUTE, longest=HOUR, drains=timedelta(days=1))
-    assert allowance.after_try(NOW + timedelta(days=3000), NOW)[1] == NOW + HOUR
+    assert allowance.after_try(NOW + timedelta(days=3000), NOW)[1] == HOUR
 
 
 # Inside a clinic ------------------------------------------------------------------------------------------------------
