@@ -9,6 +9,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -148,8 +149,15 @@ def _standing_app(cluster: Cluster) -> Iterator[Flask]:
 @pytest.fixture
 def app(_standing_app: Flask) -> Iterator[Flask]:
     """The application, on a connection whose transaction is rolled back after the test."""
-    with _standing_app.app_context():
-        engines = db._app_engines[_standing_app]
+    with rolled_back(_standing_app):
+        yield _standing_app
+
+
+@contextmanager
+def rolled_back(app: Flask) -> Iterator[None]:
+    """Whatever the application commits in this block is undone after it."""
+    with app.app_context():
+        engines = db._app_engines[app]
         engine = db.engine
     with engine.connect() as connection:
         outer = connection.begin()
@@ -157,7 +165,7 @@ def app(_standing_app: Flask) -> Iterator[Flask]:
         connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
         engines[None] = connection  # type: ignore[assignment]
         try:
-            yield _standing_app
+            yield
         finally:
             engines[None] = engine
             outer.rollback()
