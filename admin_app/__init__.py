@@ -21,6 +21,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     portal_settings,
     portal_users,
     profile,
+    second_factors,
     sessions,
     sign_in,
     staff,

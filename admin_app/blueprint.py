@@ -24,6 +24,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from admin_app import guards, words
 from admin_app.guards import Person
 from clinic import appointment_requests, audit, conversations
+from clinic.sessions import Stage
 from clinic.staff import Right
 from tenancy import tenant
 from tenancy.clinics import ClinicEntry
@@ -32,7 +33,7 @@ from tenancy.errors import Conflict, NotAllowed, NotFound
 from tenancy.middleware import CLINIC
 from tenancy.settings import Settings
 from tenancy.tenant import Role
-from ui import looks, session_life
+from ui import doors, looks, session_life
 from ui.forms import PorticoForm
 from ui.pages import NavItem
 
@@ -46,6 +47,13 @@ PLACES = {
     "clinic_options": ("clinic-options",),
     "portal_users_list": ("portal-users", "invitations"),
     "staff_list": ("staff",),
+}
+# Where somebody goes whose sign-in has come so far, or who must prove again who they are.
+STEPS = {
+    Stage.FULL: "home",
+    Stage.FACTOR_DUE: "sign_in_code",
+    Stage.ENROLMENT_DUE: "authenticator",
+    doors.CONFIRMATION: "confirmation",
 }
 
 
@@ -71,7 +79,7 @@ def page(template: str, **values: Any) -> Response:
     form = values.get("form")
     refused = isinstance(form, PorticoForm) and bool(form.errors)
     person = g.get("person")
-    if person and person.may(Right.RECORDS):
+    if person and person.stage is Stage.FULL and person.may(Right.RECORDS):
         with transaction():
             g.unread, g.requested = conversations.count_unread(), appointment_requests.count_open()
     return make_response(render_template(template, **values), 422 if refused else 200)
@@ -123,9 +131,21 @@ def _closed_by_default() -> AnyResponse | None:
         asked_for = request.path if request.method in ("GET", "HEAD") else None
         return go("sign_in_page", next=asked_for)
     g.person = current_user._get_current_object()
+    step = doors.held_back(view, stage=g.person.stage, is_fresh=g.person.session.is_fresh)
+    if step:
+        return _step(step)
     if not all(g.person.may(right) for right in rights):
         raise NotAllowed(_("Your role does not include this. Ask an administrator of your clinic."))
     return None
+
+
+def _step(step: str) -> AnyResponse:
+    """To the step that is due, and then on to the page that was asked for, or back to the one a form stood on."""
+    if request.method in ("GET", "HEAD"):
+        return go(STEPS[step], next=None if step == Stage.FULL else request.path)
+    if step == doors.CONFIRMATION:
+        flash(_("Nothing was changed yet. Confirm that it is you, then do it once more."), "info")
+    return go(STEPS[step], next=doors.page_before())
 
 
 def next_path() -> str:
@@ -144,10 +164,10 @@ def _shell() -> dict[str, Any]:
         "clinic": clinic,
         "person": person,
         "profile_url": url_for("admin.profile"),
-        "session_clock": guards.session_clock() if person else None,
+        "session_clock": guards.session_clock() if person and person.stage is Stage.FULL else None,
         "is_admin": bool(person and person.may(Right.ADMIN)),
         "may_sign": bool(person and person.may(Right.SIGNING)),
-        "navigation": _navigation(person) if person else [],
+        "navigation": _navigation(person) if person and person.stage is Stage.FULL else [],
         "home_url": url_for("admin.home"),
         "sign_out_url": url_for("admin.sign_out"),
         "sign_in_url": url_for("admin.sign_in_page"),

@@ -23,7 +23,7 @@ class EmailChangeForm(PorticoForm):
 
 
 @admin.route("/profile/email", methods=["GET", "POST"])
-@needs()
+@needs(fresh=True)
 def profile_email() -> AnyResponse:
     """The answer is the same whether the address is free or a colleague's."""
     form = EmailChangeForm()

@@ -22,6 +22,7 @@ from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
 from ui import session_life
+from ui.factor_forms import ResetForm
 from ui.forms import PasswordField, PorticoForm, at_most, required
 
 LONGEST_SECRET = 64
@@ -91,6 +92,29 @@ def staff_password_reset_link() -> AnyResponse:
                 flash(_("Your new password is set. Sign in with it."), "success")
                 return go("sign_in_page")
     return _link_page("staff_password_reset", state, form)
+
+
+@admin.route("/link/staff-sign-in-reset", methods=["GET", "POST"])
+@open_page
+def staff_sign_in_reset_link() -> AnyResponse:
+    """With the clinic's code: a new password, then a new second factor."""
+    form, secret = ResetForm(), secret_of(Purpose.STAFF_SIGN_IN_RESET)
+    state = _state(lambda: sign_in.look(Purpose.STAFF_SIGN_IN_RESET, secret))
+    if state == LinkState.GOOD and form.validate_on_submit():
+        try:
+            with transaction():
+                outcome = sign_in.carry_out_reset(
+                    Purpose.STAFF_SIGN_IN_RESET, secret, code=form.code.data, password=form.password.data
+                )
+        except Refused as refusal:
+            form.refuse(refusal)
+        else:
+            if outcome.token:
+                guards.enter(outcome.token)
+                return go("authenticator")
+            state = outcome.state
+            form.refuse(Refused(sign_in.wrong_reset_code(outcome), field="code"))
+    return _link_page("staff_sign_in_reset", state, form)
 
 
 @admin.route("/link/reply-to", methods=["GET", "POST"])

@@ -32,6 +32,7 @@ class PortalSettingsForm(PorticoForm):
     shows_balance = BooleanField(_l("Show the account balance"))
     shows_invoices = BooleanField(_l("Show invoices"))
     asks_birth_date = BooleanField(_l("Ask for the patient's birth date when an invitation is accepted"))
+    requires_second_factor = BooleanField(_l("Require a second factor to sign in to the portal"))
     allows_messages = BooleanField(_l("Patient messaging"))
     allows_appointment_requests = BooleanField(_l("Appointment requests"))
     of_age_years = SelectField(
@@ -48,6 +49,7 @@ class PortalSettingsForm(PorticoForm):
             shows_balance=self.shows_balance.data,
             shows_invoices=self.shows_invoices.data,
             asks_birth_date=self.asks_birth_date.data,
+            requires_second_factor=self.requires_second_factor.data,
             allows_messages=self.allows_messages.data,
             allows_appointment_requests=self.allows_appointment_requests.data,
             of_age_years=self.of_age_years.data,
@@ -55,7 +57,7 @@ class PortalSettingsForm(PorticoForm):
 
 
 @admin.route("/clinic-options/portal-settings", methods=["GET", "POST"])
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def portal_settings_page() -> AnyResponse:
     form = _form()
     if form.validate_on_submit():
@@ -76,7 +78,7 @@ def portal_settings_page() -> AnyResponse:
 
 
 @admin.post("/clinic-options/portal-settings/reply-to-confirmation")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def reply_to_confirmation() -> AnyResponse:
     try:
         with transaction():
@@ -98,6 +100,7 @@ def _form() -> PortalSettingsForm:
             "shows_balance": kept.shows_balance,
             "shows_invoices": kept.shows_invoices,
             "asks_birth_date": kept.asks_birth_date,
+            "requires_second_factor": kept.requires_second_factor,
             "allows_messages": kept.allows_messages,
             "allows_appointment_requests": kept.allows_appointment_requests,
             "of_age_years": kept.of_age_years,

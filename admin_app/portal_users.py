@@ -9,11 +9,13 @@ from werkzeug.wrappers import Response as AnyResponse
 from admin_app import paging
 from admin_app.blueprint import admin, go, page, too_late
 from admin_app.guards import needs
-from clinic import invitations, portal_users, sign_in
+from clinic import invitations, portal_users, second_factors, sign_in
+from clinic.actors import Holder
 from clinic.portal_users import PortalUserState
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound
+from ui.factor_forms import ButtonForm
 from ui.forms import tidy
 from ui.looks import shows
 
@@ -37,7 +39,8 @@ def portal_user(portal_user_id: UUID) -> Response:
     with transaction():
         row = portal_users.row_of(portal_user_id)
         access = portal_users.access_of(portal_user_id)
-    return page("admin/portal_users/portal_user.html", row=row, access=access)
+        factors = second_factors.of_holder(Holder(portal_user_id=portal_user_id))
+    return page("admin/portal_users/portal_user.html", row=row, access=access, factors=factors)
 
 
 @admin.post("/portal-users/<uuid:portal_user_id>/resending")
@@ -53,7 +56,7 @@ def portal_user_resending(portal_user_id: UUID) -> AnyResponse:
 
 
 @admin.post("/portal-users/<uuid:portal_user_id>/password-reset")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def portal_user_password_reset(portal_user_id: UUID) -> AnyResponse:
     with transaction():
         user = portal_users.get(portal_user_id)
@@ -66,8 +69,27 @@ def portal_user_password_reset(portal_user_id: UUID) -> AnyResponse:
     return go("portal_user", portal_user_id=portal_user_id)
 
 
+@admin.route("/portal-users/<uuid:portal_user_id>/sign-in-reset", methods=["GET", "POST"])
+@needs(Right.ADMIN, fresh=True)
+def portal_user_sign_in_reset(portal_user_id: UUID) -> AnyResponse:
+    """For somebody without their second factor: a link goes to them by mail, a code by word of mouth."""
+    form = ButtonForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                sign_in.start_reset(Holder(portal_user_id=portal_user_id))
+        except Conflict as conflict:
+            too_late(conflict)
+            return go("portal_user", portal_user_id=portal_user_id)
+        return go("portal_user_sign_in_reset", portal_user_id=portal_user_id)
+    with transaction():
+        row = portal_users.row_of(portal_user_id)
+        opened = sign_in.find_open_reset(Holder(portal_user_id=portal_user_id))
+    return page("admin/portal_users/sign_in_reset.html", row=row, opened=opened, form=form)
+
+
 @admin.post("/portal-users/<uuid:portal_user_id>/deactivation")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def portal_user_deactivation(portal_user_id: UUID) -> AnyResponse:
     try:
         with transaction():
@@ -79,7 +101,7 @@ def portal_user_deactivation(portal_user_id: UUID) -> AnyResponse:
 
 
 @admin.post("/portal-users/<uuid:portal_user_id>/reactivation")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def portal_user_reactivation(portal_user_id: UUID) -> AnyResponse:
     try:
         with transaction():

@@ -1,6 +1,6 @@
-"""Staff sign in with a password, sign out, and ask for a new password by mail."""
+"""Staff sign in with password and second factor, prove once more who they are, sign out, ask for a new password."""
 
-from flask import Response, redirect, session
+from flask import Response, redirect, request, session
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -8,9 +8,13 @@ from admin_app import guards
 from admin_app.blueprint import admin, go, next_path, page
 from admin_app.guards import needs, open_page
 from clinic import reset_requests, sign_in, throttle
+from clinic.second_factors import FactorKind
+from clinic.sessions import Stage
 from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import Refused
+from ui.doors import at_stage
+from ui.factor_forms import CodeForm, ConfirmationForm, RecoveryCodeForm
 from ui.forms import EmailField, PasswordField, PorticoForm, required
 from ui.session_life import FORGET
 
@@ -37,13 +41,63 @@ def sign_in_page() -> AnyResponse:
                 outcome = sign_in.staff_member(form.email.data, form.password.data)
             tried.was_right = outcome.token is not None
         if outcome.token:
-            guards.enter(outcome.token)
-            return redirect(onward, 303)
+            return _entered(outcome.token, onward)
         form.refuse(Refused(sign_in.WRONG))
     return page("admin/sign_in/sign_in.html", form=form)
 
 
+@admin.route("/sign-in/code", methods=["GET", "POST"])
+@at_stage(Stage.FACTOR_DUE)
+@needs()
+def sign_in_code() -> AnyResponse:
+    return _code_page("code", CodeForm(), FactorKind.AUTHENTICATOR)
+
+
+@admin.route("/sign-in/recovery-code", methods=["GET", "POST"])
+@at_stage(Stage.FACTOR_DUE)
+@needs()
+def sign_in_recovery_code() -> AnyResponse:
+    return _code_page("recovery_code", RecoveryCodeForm(), FactorKind.RECOVERY_CODE)
+
+
+def _code_page(name: str, form: CodeForm | RecoveryCodeForm, kind: FactorKind) -> AnyResponse:
+    if form.validate_on_submit():
+        with guards.own_secret(throttle.Purpose.FACTOR_CODE) as (live, tried):
+            outcome = sign_in.show_code(live, form.code.data, kind)
+            tried.was_right = outcome.token is not None
+        if outcome.token:
+            return _entered(outcome.token, next_path())
+        form.code.data = ""
+        form.refuse(Refused(sign_in.WRONG_CODES[kind], field="code"))
+    return page(f"admin/sign_in/{name}.html", form=form, next=request.args.get("next"))
+
+
+@admin.route("/confirmation", methods=["GET", "POST"])
+@at_stage(Stage.FULL, Stage.ENROLMENT_DUE)
+@needs()
+def confirmation() -> AnyResponse:
+    """Please confirm it is you; then on to where you were."""
+    form = ConfirmationForm()
+    with guards.own_sign_in() as live:
+        if not sign_in.asks_code(live):
+            del form.code
+    if form.validate_on_submit():
+        with guards.own_secret(throttle.Purpose.PRESENT_PASSWORD) as (live, tried):
+            outcome = sign_in.confirm(live, form.password.data, form.code.data if form.code else "")
+            tried.was_right = outcome.token is not None
+        if outcome.token:
+            return _entered(outcome.token, next_path())
+        form.refuse(Refused(sign_in.NOT_CONFIRMED))
+    return page("admin/sign_in/confirmation.html", form=form, email=guards.person().member.email)
+
+
+def _entered(token: str, onward: str) -> AnyResponse:
+    guards.enter(token)
+    return redirect(onward, 303)
+
+
 @admin.post("/sign-out")
+@at_stage(*Stage)
 @needs()
 def sign_out() -> AnyResponse:
     with transaction():

@@ -12,7 +12,7 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from clinic import actors, audit, demo, names, portal_settings, sessions, staff
+from clinic import actors, audit, demo, names, portal_settings, sessions, sign_in, staff
 from clinic.actors import Actor, ActorKind
 from clinic.staff import StaffRole
 from tenancy import clinics, provisioning, slugs
@@ -207,6 +207,21 @@ def add_admin(slug: str, email: str, name: str) -> None:
     with inside(find(slug)):
         staff.make_admin(email=email, name=name)
     click.echo(f"A letter is on its way to {email}.")
+
+
+@group.command("reset-sign-in")
+@click.argument("slug")
+@click.option("--email", required=True, help="Of a staff member who has lost their second factor.")
+@in_sentences
+def reset_sign_in(slug: str, email: str) -> None:
+    """Let a staff member set up their sign-in anew: a link goes to them by mail, and you tell them a code."""
+    with inside(find(slug)):
+        member = staff.find_by_email(email)
+        if member is None:
+            raise Refused(f"No staff member of {slug} signs in with {email}.")
+        opened = sign_in.start_reset(member.holder)
+    click.echo(f"A link is on its way to {member.email}. It asks for this code: {opened.code}")
+    click.echo("Tell it by telephone or in person, once you are sure who it is. Never mail it.")
 
 
 def install(app: Flask) -> None:

@@ -20,7 +20,8 @@ from tenancy import clock
 from tenancy.database import Base, ClinicOwned, db
 from tenancy.errors import Busy, Refused
 
-SHORTEST = 15  # alone; 8 together with a second factor
+SHORTEST = 15
+SHORTEST_WITH_FACTOR = 8  # together with a second factor
 LONGEST = 256
 MOSTLY_LETTERS = 8
 HASHES_AT_ONCE = 2  # in this process: a flood of sign-ins leaves the rest their share
@@ -41,11 +42,14 @@ class Password(Held, ClinicOwned, Base):
 
     hash: Mapped[str]
     set_at: Mapped[datetime]
+    needs_factor: Mapped[bool]  # too short to stand alone
 
 
-def check_rules(password: str, *, clinic_name: str, email: str) -> None:
+def check_rules(password: str, *, clinic_name: str, email: str, has_factor: bool = False) -> None:
     """Raises Refused with what to do. Any character is welcome; there are no composition rules."""
-    if len(password) < SHORTEST:
+    if len(password) < SHORTEST_WITH_FACTOR and has_factor:
+        raise Refused(_l("Use at least 8 characters. A few unrelated words are easy to remember."), field="password")
+    if len(password) < SHORTEST and not has_factor:
         raise Refused(
             _l("Use at least 15 characters. Four or five unrelated words are easy to remember."), field="password"
         )
@@ -79,6 +83,7 @@ def choose(holder: Holder, password: str) -> None:
             portal_user_id=holder.portal_user_id,
             hash=_hashed(password),
             set_at=clock.now(),
+            needs_factor=len(password) < SHORTEST,
         )
     )
     db.session.flush()
@@ -101,8 +106,9 @@ def is_right(holder: Holder | None, password: str) -> bool:
     return kept is not None
 
 
-def exists(holder: Holder) -> bool:
-    return db.session.scalars(select(Password.id).where(_of(holder))).one_or_none() is not None
+def needs_factor(holder: Holder) -> bool:
+    """Whether the holder's password is too short to stand alone."""
+    return bool(db.session.scalars(select(Password.needs_factor).where(_of(holder))).one_or_none())
 
 
 def _hashed(password: str) -> str:

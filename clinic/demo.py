@@ -22,9 +22,9 @@ from clinic import (
     appearance,
     appointments,
     contacts,
-    credentials,
     demo_messages,
     demo_papers,
+    demo_sign_ins,
     document_types,
     documents,
     invitation_batches,
@@ -35,6 +35,7 @@ from clinic.account import AccountLine, LineKind
 from clinic.actors import Actor, ActorKind
 from clinic.appointments import AppointmentDetails
 from clinic.contacts import ContactDetails, Relationship, RelationshipKind
+from clinic.demo_sign_ins import APP_SECRET, PASSWORD
 from clinic.documents import DocumentDetails
 from clinic.invoices import Invoice, InvoiceStatus
 from clinic.patients import Patient, PatientDetails
@@ -49,7 +50,6 @@ from tenancy.settings import Settings
 from tenancy.sites import admin_url, portal_url
 from tenancy.tenant import Role
 
-PASSWORD = "four calm yellow boats"
 ELM, OAK = "elm-street", "oak-hill"
 SIGN_INS = (
     (ELM, "staff", "ana@elm.example", "Ana, Admin"),
@@ -79,6 +79,14 @@ def sign_ins_command() -> None:
         url = admin_url(settings, slug) if door == "staff" else portal_url(settings, slug)
         click.echo(f"  {url:<42} {email:<24} {who}")
     click.echo(f"  Password of all of them: {PASSWORD}")
+    click.echo("  Staff are asked for a code, too: see “Sign-in code” on the page of letters.")
+    click.echo(f"  (Or add this key to an authenticator app: {APP_SECRET})")
+
+
+@group.command("app-secret")
+def app_secret_command() -> None:
+    """The secret of the demo staff's authenticator app."""
+    click.echo(APP_SECRET)
 
 
 def fill(crowd: int = 0) -> None:
@@ -96,14 +104,14 @@ def fill(crowd: int = 0) -> None:
         with actors.acting(Actor(ActorKind.STAFF, ana)):
             _elm_families()
             _crowd(crowd)
-    _let_in(ELM)
+    demo_sign_ins.let_in(ELM)
     demo_messages.write(ELM, Actor(ActorKind.STAFF, ana), "maria@family.example", "Leo Lopez")
     _found(OAK, "Oak Hill Pediatrics", Plan.CORE, "#7a4b8f", takes_payments=False)
     with _at(OAK):
         ola = _staff("Ola Okafor", "ola@oak.example", StaffRole.ADMIN)
         with actors.acting(Actor(ActorKind.STAFF, ola)):
             _oak_families()
-    _let_in(OAK)
+    demo_sign_ins.let_in(OAK)
 
 
 def _found(slug: str, name: str, plan: Plan, accent: str, *, takes_payments: bool) -> None:
@@ -123,12 +131,12 @@ def _found(slug: str, name: str, plan: Plan, accent: str, *, takes_payments: boo
 
 
 @contextmanager
-def _at(slug: str, role: Role = Role.STAFF) -> Iterator[None]:
+def _at(slug: str) -> Iterator[None]:
     """Inside a demo clinic, in one transaction."""
     with transaction():
         clinic = clinics.find_at(slug)
     assert clinic is not None
-    with clinics.open_clinic(clinic, role), transaction():
+    with clinics.open_clinic(clinic, Role.STAFF), transaction():
         yield
 
 
@@ -138,15 +146,6 @@ def _staff(name: str, email: str, role: StaffRole) -> UUID:
     db.session.add(member)
     db.session.flush()
     return member.id
-
-
-def _let_in(slug: str) -> None:
-    """The demo's password for everybody who accepted: only the door may set one."""
-    with _at(slug, Role.DOOR):
-        staff = db.session.scalars(select(StaffMember).where(StaffMember.accepted_at.is_not(None)))
-        users = db.session.scalars(select(PortalUser).where(PortalUser.accepted_at.is_not(None)))
-        for person in (*staff, *users):
-            credentials.choose(person.holder, PASSWORD)
 
 
 def _elm_families() -> None:

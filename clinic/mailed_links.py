@@ -26,6 +26,8 @@ LASTS = {
     Purpose.STAFF_PASSWORD_RESET: timedelta(minutes=30),
     Purpose.EMAIL_CHANGE: timedelta(hours=24),
     Purpose.STAFF_EMAIL_CHANGE: timedelta(hours=24),
+    Purpose.SIGN_IN_RESET: timedelta(days=1),
+    Purpose.STAFF_SIGN_IN_RESET: timedelta(days=1),
 }
 MOST_MISSES = 5
 RESEND_AFTER = timedelta(minutes=5)  # an invitation is not mailed again sooner
@@ -37,7 +39,7 @@ class LinkState(StrEnum):
     USED = "used"
     SUPERSEDED = "superseded"  # a newer one was mailed
     WITHDRAWN = "withdrawn"  # the clinic took it back, or what it was for is gone
-    LOCKED = "locked"  # the birth date was missed too often
+    LOCKED = "locked"  # the birth date, or the clinic's code, was missed too often
 
 
 ENDINGS = frozenset({LinkState.USED, LinkState.SUPERSEDED, LinkState.WITHDRAWN, LinkState.LOCKED})

@@ -35,6 +35,7 @@ class PortalSettings(Base):
     allows_messages: Mapped[bool] = mapped_column(default=False)
     allows_appointment_requests: Mapped[bool] = mapped_column(default=False)
     of_age_years: Mapped[int] = mapped_column(default=OF_AGE)  # from when on patients decide for themselves
+    requires_second_factor: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class SettingsDetails:
     allows_messages: bool = False
     allows_appointment_requests: bool = False
     of_age_years: int = OF_AGE
+    requires_second_factor: bool = False
 
 
 def get() -> PortalSettings:
@@ -77,6 +79,7 @@ def save(details: SettingsDetails) -> None:
     _set(changes, settings, "allows_messages", details.allows_messages)
     _set(changes, settings, "allows_appointment_requests", details.allows_appointment_requests)
     _set(changes, settings, "of_age_years", details.of_age_years)
+    _set(changes, settings, "requires_second_factor", details.requires_second_factor)
     if clinic.payment_processing_is_on:
         _set(changes, settings, "shows_balance", details.shows_balance)
         _set(changes, settings, "shows_invoices", details.shows_invoices)

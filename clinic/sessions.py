@@ -1,13 +1,17 @@
 """Sessions: the cookie holds a random id; its row is found inside the open clinic only, and says who it is.
 
-Idle and absolute limits differ between staff and portal. A session ends by sign-out, by a new password, by the
-deactivation of its holder or by a new address of the clinic; ended is ended in every process at the next request.
+Idle and absolute limits differ between staff and portal. A session ends by sign-out, by a new password or second factor,
+by the deactivation of its holder or by a new address of the clinic; ended is ended in every process at the next request.
 A person has at most ten at a time: one more ends the oldest.
+
+Its one surprise: a session never rises. Each proof of who somebody is (password, code, both again) ends the session
+and starts another with a new token, so `started_at` is also when its holder last proved themselves.
 """
 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 from uuid import UUID
 
@@ -18,7 +22,7 @@ from sqlalchemy.orm import Mapped
 from clinic import audit, browsers
 from clinic.actors import Held, Holder, held_by_one
 from tenancy import clock
-from tenancy.database import Base, ClinicOwned, db
+from tenancy.database import Base, ClinicOwned, db, one_of
 from tenancy.errors import Conflict, NotFound
 
 IDLE_STAFF = timedelta(minutes=15)
@@ -26,17 +30,28 @@ IDLE_PORTAL = timedelta(minutes=20)
 LONGEST = timedelta(hours=12)
 SEEN_EVERY = timedelta(minutes=1)  # how exactly last-seen is kept
 MOST_AT_ONCE = 10
+FRESH = timedelta(minutes=15)  # how long a proof counts for what is sensitive
+
+
+class Stage(StrEnum):
+    """How far a sign-in has come: what its session may reach."""
+
+    FULL = "full"
+    FACTOR_DUE = "factor_due"  # the password was right; reaches the code's page only
+    ENROLMENT_DUE = "enrolment_due"  # a second factor must be set up first; reaches those pages only
 
 
 class SignInSession(Held, ClinicOwned, Base):
     __tablename__ = "sessions"
     __table_args__ = (
         *held_by_one(),
+        one_of("stage", Stage),
         Index("uq_sessions_token_hash", "clinic_id", "token_hash", unique=True),
         Index("ix_sessions_live_staff", "clinic_id", "staff_member_id", postgresql_where="ended_at IS NULL"),
         Index("ix_sessions_live_portal", "clinic_id", "portal_user_id", postgresql_where="ended_at IS NULL"),
     )
     token_hash: Mapped[bytes]
+    stage: Mapped[str]
     started_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -51,8 +66,15 @@ class LiveSession:
 
     id: UUID
     holder: Holder
+    stage: Stage
+    started_at: datetime
     idle_until: datetime
     ends_at: datetime
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its holder proved themselves just now."""
+        return clock.now() - self.started_at <= FRESH
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,7 @@ class SessionRow:
     network_address: str | None
 
 
-def start(holder: Holder) -> str:
+def start(holder: Holder, stage: Stage = Stage.FULL) -> str:
     """A new session; returns the token for the cookie, 256 random bits. The caller has locked the holder."""
     token = secrets.token_urlsafe(32)
     now, browser = clock.now(), browsers.current()
@@ -75,6 +97,7 @@ def start(holder: Holder) -> str:
             staff_member_id=holder.staff_member_id,
             portal_user_id=holder.portal_user_id,
             token_hash=_hash(token),
+            stage=stage,
             started_at=now,
             last_seen_at=now,
             browser=browser.name,
@@ -100,6 +123,7 @@ _LIVE = select(
     SignInSession.id,
     SignInSession.staff_member_id,
     SignInSession.portal_user_id,
+    SignInSession.stage,
     SignInSession.started_at,
     SignInSession.last_seen_at,
 ).where(SignInSession.token_hash == bindparam("token_hash"), *_IS_LIVE)
@@ -115,8 +139,10 @@ def find_live(token: str, *, is_attended: bool = True) -> LiveSession | None:
     if is_attended and now - seen_at > SEEN_EVERY:
         seen_at = now
         db.session.execute(update(SignInSession).where(SignInSession.id == row.id).values(last_seen_at=now))
-    holder = Holder(row.staff_member_id, row.portal_user_id)
-    return LiveSession(row.id, holder, seen_at + idle_limit(holder), row.started_at + LONGEST)
+    holder, began_at = Holder(row.staff_member_id, row.portal_user_id), row.started_at
+    return LiveSession(
+        row.id, holder, Stage(row.stage), began_at, seen_at + idle_limit(holder), began_at + LONGEST
+    )
 
 
 def idle_limit(holder: Holder) -> timedelta:
@@ -143,6 +169,11 @@ def find_holder(token: str) -> Holder | None:
     )
     row = db.session.execute(held).one_or_none()
     return Holder(*row) if row else None
+
+
+def has_ended(session_id: UUID) -> bool:
+    """Read afresh: another request may have ended it while this one waited for its holder's lock."""
+    return db.session.scalars(select(SignInSession.ended_at).where(SignInSession.id == session_id)).one() is not None
 
 
 def end(session_id: UUID, reason: str) -> None:

@@ -65,6 +65,45 @@ class ReplyToConfirmation(LinkLetter):
 
 
 @dataclass(frozen=True)
+class SignInReset(LinkLetter):
+    """To a portal user without their second factor, whom the clinic lets set up their sign-in anew."""
+
+    kind = "sign_in_reset"
+    purpose = Purpose.SIGN_IN_RESET
+
+
+@dataclass(frozen=True)
+class StaffSignInReset(LinkLetter):
+    kind = "staff_sign_in_reset"
+    purpose = Purpose.STAFF_SIGN_IN_RESET
+
+
+@dataclass(frozen=True)
+class SignInNotice(Letter):
+    """To whoever signs in, staff or portal user, about their own sign-in. Holds no link, so that none can be imitated."""
+
+
+@dataclass(frozen=True)
+class SecondFactorAdded(SignInNotice):
+    kind = "second_factor_added"
+
+
+@dataclass(frozen=True)
+class SecondFactorRemoved(SignInNotice):
+    kind = "second_factor_removed"
+
+
+@dataclass(frozen=True)
+class RecoveryCodesRenewed(SignInNotice):
+    kind = "recovery_codes_renewed"
+
+
+@dataclass(frozen=True)
+class RecoveryCodeUsed(SignInNotice):
+    kind = "recovery_code_used"
+
+
+@dataclass(frozen=True)
 class AccessAdded(Letter):
     """An existing portal user may see another patient from now on."""
 
@@ -187,6 +226,12 @@ KINDS: dict[str, type[Letter]] = {
         PasswordReset,
         StaffPasswordReset,
         ReplyToConfirmation,
+        SignInReset,
+        StaffSignInReset,
+        SecondFactorAdded,
+        SecondFactorRemoved,
+        RecoveryCodesRenewed,
+        RecoveryCodeUsed,
         AccessAdded,
         RecordsEnded,
         ComingOfAge,

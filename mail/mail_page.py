@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from email.policy import default as default_policy
 from pathlib import Path
 
+import pyotp
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask, Response, abort, url_for
@@ -27,6 +28,7 @@ from tenancy import clock
 ARRIVED = "%Y%m%dT%H%M%S.%f"
 NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-[0-9a-f]{8}")
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+CODE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 LETTER_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -40,7 +42,8 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
   body { font: 1rem/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; color: #1b2733 }
   a { color: #0b5c8a } li { margin: .75rem 0 } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f8; padding: 1rem; font: inherit }
-  iframe { width: 100%; height: 36rem; border: 1px solid #c8d0d8; background: #fff } .quiet { color: #52616f }
+  iframe { width: 100%; height: 36rem; border: 1px solid #c8d0d8; background: #fff }
+  iframe.code { height: 7.5rem; border: 0; border-radius: .75rem; background: #f4f6f8 } .quiet { color: #52616f }
 </style>
 {% if letter %}
 <p><a href="{{ url_for('letters') }}">All letters</a></p>
@@ -58,6 +61,7 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 {% endif %}
 <p class="quiet"><a href="{{ url_for('letter_source', name=letter.name) }}">Source</a></p>
 {% else %}
+{% if shows_code %}<iframe class="code" title="Sign-in code" src="{{ url_for('sign_in_code') }}"></iframe>{% endif %}
 <h1>Letters</h1>
 {% if letters %}
 <ol reversed>
@@ -70,6 +74,22 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 <p>No letter has arrived yet. Reload this page after one is sent.</p>
 {% endif %}
 {% endif %}
+</html>
+""")
+
+
+CODE = Environment(autoescape=True).from_string("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="{{ seconds_left }}">
+<title>Sign-in code</title>
+<style>
+  body { font: 1rem/1.5 system-ui, sans-serif; margin: 1rem; color: #1b2733 } p { margin: 0 } .quiet { color: #52616f }
+  b { font-size: 2rem; letter-spacing: .1em; font-variant-numeric: tabular-nums }
+</style>
+<p>Sign-in code of the demo's staff</p>
+<p><b>{{ code[:3] }} {{ code[3:] }}</b></p>
+<p class="quiet">As their authenticator app shows it now; the next one comes by itself. Each person uses a code once.</p>
 </html>
 """)
 
@@ -127,14 +147,24 @@ class Mailbox:
         return "250 The letter has arrived"
 
 
-def create_page(mailbox: Mailbox) -> Flask:
+def create_page(mailbox: Mailbox, app_secret: str | None = None) -> Flask:
+    """`app_secret`: of the demo staff's authenticator app, base32; its present code is shown beside the letters."""
     page = Flask(__name__)
     # The page shows live invitation links: another site's name pointed at this machine gets nothing.
     page.config["TRUSTED_HOSTS"] = ["localhost", "127.0.0.1"]
 
     @page.get("/")
     def letters() -> Response:
-        return _answer(PAGE.render(letters=mailbox.newest_first(), url_for=url_for), PAGE_POLICY)
+        shown = PAGE.render(letters=mailbox.newest_first(), shows_code=bool(app_secret), url_for=url_for)
+        return _answer(shown, PAGE_POLICY)
+
+    @page.get("/sign-in-code")
+    def sign_in_code() -> Response:
+        if not app_secret:
+            abort(404)
+        app, now = pyotp.TOTP(app_secret), int(clock.now().timestamp())
+        left = app.interval - now % app.interval
+        return _answer(CODE.render(code=app.at(now), seconds_left=left), CODE_POLICY)
 
     @page.get("/letters/<name>")
     def one_letter(name: str) -> Response:
@@ -174,13 +204,14 @@ def main() -> None:
     parser.add_argument("--smtp-port", type=int, default=1025)
     parser.add_argument("--http-port", type=int, default=8025)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--app-secret", help="of the demo staff's authenticator app, to show its codes")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     mailbox = Mailbox(options.folder)
     post_office = Controller(mailbox, hostname="127.0.0.1", port=options.smtp_port)
     post_office.start()
     try:
-        make_server("127.0.0.1", options.http_port, create_page(mailbox), threaded=True).serve_forever()
+        make_server("127.0.0.1", options.http_port, create_page(mailbox, options.app_secret), threaded=True).serve_forever()
     except KeyboardInterrupt:
         pass
     finally:

@@ -1,8 +1,9 @@
 -- Who may see what. Applied after every upgrade, in its transaction; it can be applied again at any time.
 --
 -- The application logs in as `portico`, which may read the directory of clinics and nothing else. At the start of each
--- transaction it takes one of the roles below, and says in which clinic (app.clinic_id) and, for a signed-in contact,
--- for whom (app.portal_user_id) it asks. Outside a clinic every table but the directory is permission denied.
+-- transaction it takes one of the roles below, and says in which clinic (app.clinic_id) and, once somebody's session is
+-- known, for whom (app.portal_user_id, app.staff_member_id) it asks. Outside a clinic every table but the directory is
+-- permission denied.
 --
 --   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records
 --   portico_staff     a staff member: every row of the open clinic
@@ -86,6 +87,13 @@ CREATE OR REPLACE FUNCTION app.clinic_id() RETURNS uuid STABLE PARALLEL SAFE LAN
 
 CREATE OR REPLACE FUNCTION app.portal_user_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
     AS $$ SELECT nullif(current_setting('app.portal_user_id', true), '')::uuid $$;
+
+CREATE OR REPLACE FUNCTION app.staff_member_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
+    AS $$ SELECT nullif(current_setting('app.staff_member_id', true), '')::uuid $$;
+
+-- Whether a row that a staff member or a portal user holds is held by the person whose session it is.
+CREATE OR REPLACE FUNCTION app.is_mine(staff_member_id uuid, portal_user_id uuid) RETURNS boolean STABLE PARALLEL SAFE LANGUAGE sql
+    AS $$ SELECT coalesce(staff_member_id = app.staff_member_id(), portal_user_id = app.portal_user_id(), false) $$;
 
 -- The application's clock, so that both judge by one; the server's for whoever comes without.
 CREATE OR REPLACE FUNCTION app.now() RETURNS timestamptz STABLE PARALLEL SAFE LANGUAGE sql
@@ -204,6 +212,9 @@ GRANT UPDATE (scan) ON message_attachments TO portico_staff;
 -- A family asks; staff can only answer.
 GRANT SELECT, UPDATE (state, ended_at, answer, answered_by_id) ON appointment_requests TO portico_staff;
 GRANT SELECT ON clinic_keys TO portico_staff;
+-- Staff know that a colleague or a portal user has a second factor. Setting one up, using and replacing one happens at
+-- the door, for oneself: no staff page reads a secret or a recovery code, not even one's own.
+GRANT SELECT ON authenticators TO portico_staff;
 -- Staff issue and end links and end sessions; they read no token, no hash of one, and no password.
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, purpose, email_norm, issued_at, expires_at, misses, ended_at,
               ending, letter_id),
@@ -239,6 +250,23 @@ CREATE POLICY door ON clinic_keys FOR SELECT TO portico_door USING (clinic_id = 
 CREATE POLICY door ON portal_access FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON access_holds FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
 CREATE POLICY door ON patients FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+
+-- Second factors. Whether there is one is asked with the password; its secret and the recovery codes are there only once
+-- a session says whose they are, and no others than that person's.
+CREATE POLICY door ON authenticators FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY add ON authenticators FOR INSERT TO portico_door
+    WITH CHECK (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
+CREATE POLICY remove ON authenticators FOR DELETE TO portico_door
+    USING (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
+CREATE POLICY mine ON authenticator_secrets TO portico_door
+    USING (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id))
+    WITH CHECK (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
+CREATE POLICY mine ON recovery_codes TO portico_door
+    USING (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id))
+    WITH CHECK (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
+GRANT SELECT, INSERT, DELETE ON authenticators TO portico_door;
+GRANT SELECT, INSERT, UPDATE (last_step) ON authenticator_secrets TO portico_door;
+GRANT SELECT, INSERT, DELETE, UPDATE (used_at) ON recovery_codes TO portico_door;
 
 GRANT SELECT, UPDATE (email, email_norm, accepted_at, last_sign_in_at, language) ON portal_users TO portico_door;
 GRANT SELECT, UPDATE (name, email, email_norm, accepted_at, last_sign_in_at) ON staff_members TO portico_door;
@@ -280,6 +308,8 @@ CREATE POLICY mine ON portal_users TO portico_portal
 CREATE POLICY mine ON passwords TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
     WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON authenticators FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
 CREATE POLICY mine ON sessions TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
     WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
@@ -375,7 +405,7 @@ GRANT SELECT (clinic_id, id, portal_user_id, patient_id, contact_id, relationshi
               starts_at, ends_at, ended_at) ON portal_access TO portico_portal;
 GRANT SELECT ON
     patients, document_types, documents, document_contents, appointments, account_lines, invoices,
-    portal_settings, clinic_keys TO portico_portal;
+    portal_settings, clinic_keys, authenticators TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (family_read_at) ON conversations TO portico_portal;
 GRANT SELECT, INSERT ON messages, message_attachments TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (state, ended_at) ON appointment_requests TO portico_portal;
@@ -410,10 +440,12 @@ CREATE POLICY operator ON mailed_links TO portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY operator ON sessions TO portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY operator ON authenticators FOR SELECT TO portico_operator USING (clinic_id = app.clinic_id());
 CREATE POLICY operator ON letters FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
 GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members TO portico_operator;
 GRANT UPDATE (role) ON staff_members TO portico_operator;
 GRANT SELECT, INSERT, UPDATE (ended_at, ending, letter_id) ON mailed_links TO portico_operator;
+GRANT SELECT ON authenticators TO portico_operator;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, ended_at), UPDATE (ended_at, ended_reason) ON sessions TO portico_operator;
 GRANT INSERT ON letters TO portico_operator;
 

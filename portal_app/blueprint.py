@@ -6,6 +6,7 @@ from typing import Any
 import flask_login
 from flask import Blueprint, Flask, current_app, request, url_for
 
+from clinic.sessions import Stage
 from portal_app import (
     appointment_requests,
     appointments,
@@ -19,6 +20,7 @@ from portal_app import (
     mailed_links,
     patients,
     profile,
+    second_factors,
     sessions,
     sign_in,
     wayfinding,
@@ -28,18 +30,22 @@ from ui import headers
 from ui.doors import is_open
 
 GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
-LINK = '/link/<any("invitation","password-reset","email-change"):purpose>/<secret>'
+LINK = '/link/<any("invitation","password-reset","sign-in-reset","email-change"):purpose>/<secret>'
 PATIENT = "/patients/<uuid:patient_id>"
 CONVERSATION = f"{PATIENT}/conversations/<uuid:conversation_id>"
 DOCUMENT = f"{PATIENT}/documents/<uuid:document_id>"
 
 PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/sign-in", "sign_in", sign_in.enter, BOTH),
+    ("/sign-in/code", "sign_in_code", sign_in.show_code, BOTH),
+    ("/sign-in/recovery-code", "sign_in_recovery_code", sign_in.show_recovery_code, BOTH),
+    ("/confirmation", "confirmation", sign_in.confirm, BOTH),
     ("/sign-out", "sign_out", sign_in.leave, POST),
     ("/new-link", "new_link", sign_in.ask_for_link, BOTH),
     ("/new-link/mailed", "link_mailed", sign_in.link_mailed, GET),
     (LINK, "link", mailed_links.arrive, GET),
     ("/link/password-reset", "password_reset", mailed_links.reset_password, BOTH),
+    ("/link/sign-in-reset", "sign_in_reset", mailed_links.reset_sign_in, BOTH),
     ("/link/invitation", "invitation", invitations.show, GET),
     ("/link/invitation", "invitation_acceptance", invitations.accept, POST),
     ("/link/invitation/renewal", "invitation_renewal", invitations.renew, POST),
@@ -53,6 +59,10 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/profile/sessions/<uuid:session_id>/ending", "session_ending", sessions.end, POST),
     ("/session", "session_clock", sessions.clock, BOTH),
     ("/profile/email", "profile_email", email_changes.ask, BOTH),
+    ("/profile/second-factor", "second_factor", second_factors.show, GET),
+    ("/profile/second-factor/authenticator", "authenticator", second_factors.set_up, BOTH),
+    ("/profile/second-factor/authenticator/removal", "authenticator_removal", second_factors.remove, POST),
+    ("/profile/second-factor/recovery-codes", "recovery_codes_renewal", second_factors.renew_codes, POST),
     (f"{PATIENT}/", "patient", patients.show, GET),
     (f"{PATIENT}/documents", "documents", documents.listed, GET),
     (DOCUMENT, "document", documents.show, GET),
@@ -98,6 +108,8 @@ def worn() -> dict[str, Any]:
     }
     if is_open(current_app.view_functions[request.endpoint or ""]) or not flask_login.current_user.is_authenticated:
         return common | {"person": None, "navigation": []}
+    if guards.person().stage is not Stage.FULL:
+        return common | {"person": guards.person(), "navigation": [], "sign_out_url": url_for("portal.sign_out")}
     return common | wayfinding.context() | {
         "person": guards.person(),
         "session_clock": guards.session_clock(),

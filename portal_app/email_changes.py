@@ -13,6 +13,7 @@ from portal_app import guards, mailed_links
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 from ui import session_life
+from ui.doors import fresh_page
 from ui.forms import EmailField, PasswordField, PorticoForm, required
 
 
@@ -25,6 +26,7 @@ class ConfirmationForm(PorticoForm):
     """A button."""
 
 
+@fresh_page
 def ask() -> Any:
     """The answer is the same whether the address is free or somebody else's."""
     form = EmailChangeForm()

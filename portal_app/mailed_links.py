@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from clinic import sign_in
 from clinic.mailed_links import LinkState
+from portal_app import guards
 from portal_app.sign_in import NewLinkForm
 from tenancy import known_devices
 from tenancy.database import transaction
@@ -19,10 +20,16 @@ from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 from ui import languages, session_life
 from ui.doors import open_page
+from ui.factor_forms import ResetForm
 from ui.forms import PasswordField, PorticoForm, required
 
 LONGEST_SECRET = 200
-PAGES = {Purpose.INVITATION: "portal.invitation", Purpose.PASSWORD_RESET: "portal.password_reset", Purpose.EMAIL_CHANGE: "portal.email_change"}
+PAGES = {
+    Purpose.INVITATION: "portal.invitation",
+    Purpose.PASSWORD_RESET: "portal.password_reset",
+    Purpose.SIGN_IN_RESET: "portal.sign_in_reset",
+    Purpose.EMAIL_CHANGE: "portal.email_change",
+}
 
 
 class NewPasswordForm(PorticoForm):
@@ -56,6 +63,32 @@ def reset_password() -> Any:
     if state != LinkState.GOOD:
         return no_longer_good(Purpose.PASSWORD_RESET, state)
     return render_template("portal/mailed_links/password_reset.html", form=form), 422 if form.errors else 200
+
+
+@open_page
+def reset_sign_in() -> Any:
+    """With the clinic's code: a new password, then a new second factor."""
+    form, secret = ResetForm(), secret_of(Purpose.SIGN_IN_RESET)
+    try:
+        with transaction():
+            state = sign_in.look(Purpose.SIGN_IN_RESET, secret)
+        if state == LinkState.GOOD and form.validate_on_submit():
+            with transaction():
+                outcome = sign_in.carry_out_reset(
+                    Purpose.SIGN_IN_RESET, secret, code=form.code.data, password=form.password.data
+                )
+            if outcome.token:
+                guards.begin_session(outcome.token)
+                return redirect(url_for("portal.authenticator"), 303)
+            state = outcome.state
+            form.refuse(Refused(sign_in.wrong_reset_code(outcome), field="code"))
+    except Refused as refusal:
+        form.refuse(refusal)
+    except NotFound:
+        return incomplete(Purpose.SIGN_IN_RESET)
+    if state != LinkState.GOOD:
+        return no_longer_good(Purpose.SIGN_IN_RESET, state)
+    return render_template("portal/mailed_links/sign_in_reset.html", form=form), 422 if form.errors else 200
 
 
 def secret_of(purpose: Purpose) -> str:

@@ -7,14 +7,14 @@ from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from clinic import names, portal_home, portal_users, sign_in, throttle
-from clinic.actors import Holder
+from clinic import names, portal_home, portal_users, second_factors, sign_in, throttle
 from portal_app import guards, wayfinding
 from portal_app.patients import RELATIONSHIPS
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from tenancy.languages import Language
 from ui import languages
+from ui.doors import fresh_page
 from ui.forms import LanguageField, PasswordField, PorticoForm, at_most, required
 from ui.looks import about, shows
 
@@ -46,38 +46,32 @@ def show() -> Any:
             form.refuse(refusal)
     with transaction():
         user = portal_users.get(guards.person().id)
+        factors = second_factors.of_holder(user.holder)
         seen = portal_home.patients()
     if not form.is_submitted():
         form = ProfileForm(formdata=None, name=user.name, phone=user.phone, language=user.language)
     wayfinding.may_see(seen)
     about(*(each.id for each in seen))
-    page = render_template("portal/profile/profile.html", form=form, seen=seen, relationships=RELATIONSHIPS)
+    page = render_template(
+        "portal/profile/profile.html", form=form, seen=seen, factors=factors, relationships=RELATIONSHIPS
+    )
     return page, 422 if form.errors else 200
 
 
+@fresh_page
 def change_password() -> Any:
     form = PasswordForm()
     if form.validate_on_submit():
-        account = throttle.of_holder(Holder(portal_user_id=guards.person().id))
         try:
-            with throttle.counting(throttle.Purpose.PRESENT_PASSWORD, account) as tried:
-                token = _changed(form, tried)
+            with guards.own_secret(throttle.Purpose.PRESENT_PASSWORD) as (live, tried):
+                token = sign_in.change_password(live.holder, present=form.present.data, new=form.password.data)
+                tried.was_right = True
             guards.begin_session(token)
             flash(_("Your password is changed. Other devices were signed out."), "success")
             return redirect(url_for("portal.profile"), 303)
         except Refused as refusal:
             form.refuse(refusal)
-    return render_template("portal/profile/password.html", form=form), 422 if form.errors else 200
-
-
-def _changed(form: PasswordForm, tried: throttle.Try) -> str:
-    """The token of the new session. Only a wrong present password is a miss, not a weak new one."""
-    try:
-        with transaction():
-            tried.hold()
-            token = sign_in.change_password(guards.person().id, present=form.present.data, new=form.password.data)
-    except Refused as refusal:
-        tried.was_right = refusal.field != "present"
-        raise
-    tried.was_right = True
-    return token
+    with guards.own_sign_in() as live:
+        has_factor = second_factors.of_holder(live.holder).exist
+    page = render_template("portal/profile/password.html", form=form, has_factor=has_factor)
+    return page, 422 if form.errors else 200

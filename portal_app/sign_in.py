@@ -1,4 +1,4 @@
-"""Signing in and out, and asking for a link to choose a new password."""
+"""Signing in with password and second factor, proving once more who one is, signing out, asking for a new password."""
 
 from typing import Any
 
@@ -8,12 +8,15 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 
 from clinic import reset_requests, sign_in, throttle
+from clinic.second_factors import FactorKind
+from clinic.sessions import Stage
 from portal_app import guards
 from tenancy import known_devices
 from tenancy.database import transaction
 from tenancy.errors import Refused
 from ui import languages
-from ui.doors import open_page, safe_next
+from ui.doors import at_stage, open_page, safe_next
+from ui.factor_forms import CodeForm, ConfirmationForm, RecoveryCodeForm
 from ui.forms import EmailField, PasswordField, PorticoForm, required
 from ui.session_life import FORGET
 
@@ -38,12 +41,63 @@ def enter() -> Any:
                 outcome = sign_in.portal_user(form.email.data, form.password.data)
             tried.was_right = outcome.token is not None
         if outcome.token:
-            guards.begin_session(outcome.token)
-            return redirect(safe_next(request.args.get("next")) or url_for("portal.home"), 303)
+            return _entered(outcome.token)
         form.refuse(Refused(sign_in.WRONG))
     return render_template("portal/sign_in/enter.html", form=form), 422 if form.errors else 200
 
 
+@at_stage(Stage.FACTOR_DUE)
+def show_code() -> Any:
+    return _code_page("code", CodeForm(), FactorKind.AUTHENTICATOR)
+
+
+@at_stage(Stage.FACTOR_DUE)
+def show_recovery_code() -> Any:
+    return _code_page("recovery_code", RecoveryCodeForm(), FactorKind.RECOVERY_CODE)
+
+
+def _code_page(name: str, form: CodeForm | RecoveryCodeForm, kind: FactorKind) -> Any:
+    if form.validate_on_submit():
+        with guards.own_secret(throttle.Purpose.FACTOR_CODE) as (live, tried):
+            outcome = sign_in.show_code(live, form.code.data, kind)
+            tried.was_right = outcome.token is not None
+        if outcome.token:
+            return _entered(outcome.token)
+        form.code.data = ""
+        form.refuse(Refused(sign_in.WRONG_CODES[kind], field="code"))
+    page = render_template(f"portal/sign_in/{name}.html", form=form, next=request.args.get("next"))
+    return page, 422 if form.errors else 200
+
+
+@at_stage(Stage.FULL, Stage.ENROLMENT_DUE)
+def confirm() -> Any:
+    """Please confirm it is you; then on to where you were."""
+    form = ConfirmationForm()
+    with guards.own_sign_in() as live:
+        if not sign_in.asks_code(live):
+            del form.code
+    if form.validate_on_submit():
+        with guards.own_secret(throttle.Purpose.PRESENT_PASSWORD) as (live, tried):
+            outcome = sign_in.confirm(live, form.password.data, form.code.data if form.code else "")
+            tried.was_right = outcome.token is not None
+        if outcome.token:
+            return _entered(outcome.token)
+        form.refuse(Refused(sign_in.NOT_CONFIRMED))
+    page = render_template("portal/sign_in/confirmation.html", form=form, email=guards.person().email)
+    return page, 422 if form.errors else 200
+
+
+def _entered(token: str) -> Response:
+    guards.begin_session(token)
+    return redirect(onward(), 303)
+
+
+def onward() -> str:
+    """Where to go after signing in: the page that was asked for, or home."""
+    return safe_next(request.args.get("next")) or url_for("portal.home")
+
+
+@at_stage(*Stage)
 def leave() -> Response:
     with transaction():
         sign_in.sign_out(guards.person().session.id)

@@ -1,6 +1,7 @@
 """The database: typed models, one transaction per piece of work, and the statement that says who is asking.
 
-Every transaction begins with one round trip of literal SET LOCALs: the role to take, the open clinic and the time.
+Every transaction begins with one round trip of literal SET LOCALs: the role to take, the open clinic, the person and
+the time.
 Outside a clinic the login role remains, which may read the directory of clinics and nothing else.
 """
 
@@ -124,14 +125,16 @@ def who_is_asking(asking: tenant.Tenant | None) -> str:
 
     The time goes along (`app.now()` in SQL): what ends when is judged by one clock, ours.
     """
-    role, clinic_id, portal_user_id = "NONE", "", ""
+    role, clinic_id, portal_user_id, staff_member_id = "NONE", "", "", ""
     if asking is not None:
         role = tenant.Role(asking.role).value
         clinic_id = str(UUID(str(asking.clinic_id)))
         portal_user_id = str(UUID(str(asking.portal_user_id))) if asking.portal_user_id else ""
+        staff_member_id = str(UUID(str(asking.staff_member_id))) if asking.staff_member_id else ""
     return (
         f"SET LOCAL ROLE {role}; SET LOCAL app.clinic_id = '{clinic_id}'; "
-        f"SET LOCAL app.portal_user_id = '{portal_user_id}'; SET LOCAL app.now = '{clock.now().isoformat()}'; "
+        f"SET LOCAL app.portal_user_id = '{portal_user_id}'; SET LOCAL app.staff_member_id = '{staff_member_id}'; "
+        f"SET LOCAL app.now = '{clock.now().isoformat()}'; "
         f"SET LOCAL search_path = public, {QUEUE_SCHEMA}"
     )
 

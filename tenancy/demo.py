@@ -86,11 +86,11 @@ class Demo:
             self.flask(environment | {"DATABASE_OWNER_URL": owner_url}, "db", "upgrade")
         with step("Filling the demo clinics"):
             self.flask(environment, "demo", "fill")
+            app_secret = self.flask(environment, "demo", "app-secret").strip()
         with step("Starting the post office"):
             ports = ("--smtp-port", str(plan.smtp_port), "--http-port", str(plan.letters_port))
-            self.children.start(
-                "post office", environment, "mail.mail_page", *ports, "--folder", str(plan.data / "letters")
-            )
+            shown = ("--folder", str(plan.data / "letters"), "--app-secret", app_secret)
+            self.children.start("post office", environment, "mail.mail_page", *ports, *shown)
             self.children.wait_for_page(plan.letters_port)
         with step("Starting the worker"):
             self.children.start("worker", environment, "flask", "worker")
@@ -161,7 +161,7 @@ class Demo:
     def show_the_way(self, sign_ins: str) -> None:
         print("\nPortico is up. Where to click:\n")
         print(f"  {f'http://localhost:{self.plan.port}/':<42} the front door: find my portal")
-        print(f"  {f'http://127.0.0.1:{self.plan.letters_port}/':<42} every letter that was sent")
+        print(f"  {f'http://127.0.0.1:{self.plan.letters_port}/':<42} every letter that was sent, and the staff's sign-in code")
         print(f"{sign_ins.rstrip()}\n")
         print(f"For operator commands in a second terminal: . {shlex.quote(str(self.plan.data / 'environment'))}")
         print("Ctrl-C stops all of it and keeps the data; ./demo --fresh starts over.", flush=True)

@@ -24,13 +24,21 @@ class Purpose(StrEnum):
     PASSWORD_RESET = "password-reset"
     STAFF_INVITATION = "staff-invitation"
     STAFF_PASSWORD_RESET = "staff-password-reset"
+    SIGN_IN_RESET = "sign-in-reset"
+    STAFF_SIGN_IN_RESET = "staff-sign-in-reset"
     EMAIL_CHANGE = "email-change"
     STAFF_EMAIL_CHANGE = "staff-email-change"
     REPLY_TO = "reply-to"
 
 
 ON_ADMIN_HOST = frozenset(
-    {Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET, Purpose.STAFF_EMAIL_CHANGE, Purpose.REPLY_TO}
+    {
+        Purpose.STAFF_INVITATION,
+        Purpose.STAFF_PASSWORD_RESET,
+        Purpose.STAFF_SIGN_IN_RESET,
+        Purpose.STAFF_EMAIL_CHANGE,
+        Purpose.REPLY_TO,
+    }
 )
 
 

@@ -1,4 +1,4 @@
-"""Who is asking: the open clinic, the database role to take there, and the signed-in portal user if one."""
+"""Who is asking: the open clinic, the database role to take there, and whose session it is, if anybody's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +28,7 @@ class Tenant:
     clinic_id: UUID
     role: Role
     portal_user_id: UUID | None = None
+    staff_member_id: UUID | None = None
 
 
 _tenant: ContextVar[Tenant | None] = ContextVar("tenant", default=None)
@@ -60,6 +61,13 @@ def opened(tenant: Tenant | None) -> Iterator[None]:
         _tenant.reset(token)
 
 
-def become(role: Role, portal_user_id: UUID | None = None) -> None:
-    """From the next transaction on, act as this role inside the same open clinic."""
-    _tenant.set(replace(current(), role=role, portal_user_id=portal_user_id))
+def become(role: Role, portal_user_id: UUID | None = None, *, staff_member_id: UUID | None = None) -> None:
+    """From the next transaction on, act as this role inside the same open clinic, for this person if for one."""
+    _tenant.set(replace(current(), role=role, portal_user_id=portal_user_id, staff_member_id=staff_member_id))
+
+
+@contextmanager
+def acting(role: Role, *, portal_user_id: UUID | None = None, staff_member_id: UUID | None = None) -> Iterator[None]:
+    """As `become`, for a block."""
+    with opened(replace(current(), role=role, portal_user_id=portal_user_id, staff_member_id=staff_member_id)):
+        yield

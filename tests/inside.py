@@ -6,14 +6,25 @@ from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
-from clinic import actors, demo, email_changes, invitations, portal_settings, reset_requests, sign_in, staff
-from clinic.actors import Actor, ActorKind
+from clinic import (
+    actors,
+    demo,
+    email_changes,
+    invitations,
+    portal_settings,
+    reset_requests,
+    second_factors,
+    sign_in,
+    staff,
+)
+from clinic.actors import Actor, ActorKind, Holder
 from clinic.contacts import Contact, Relationship
 from clinic.mailed_links import MailedLink
 from clinic.patients import Patient
 from clinic.portal_users import PortalUser
+from clinic.second_factors import AuthenticatorSecret, authenticators
 from clinic.staff import StaffMember, StaffRole
 from mail import letterhead, rendering
 from mail.outbox import OutgoingLetter
@@ -32,6 +43,8 @@ ADDRESSEES = {
     Purpose.STAFF_PASSWORD_RESET: "ana@elm.example",
     Purpose.EMAIL_CHANGE: "maria@family.example",
     Purpose.STAFF_EMAIL_CHANGE: "ana@elm.example",
+    Purpose.SIGN_IN_RESET: "omar@family.example",
+    Purpose.STAFF_SIGN_IN_RESET: "ana@elm.example",
     Purpose.REPLY_TO: "desk@elm.example",
 }
 EMAIL_CHANGES = (Purpose.EMAIL_CHANGE, Purpose.STAFF_EMAIL_CHANGE)
@@ -49,6 +62,36 @@ def inside(app: Flask, slug: str, role: Role = Role.STAFF, portal_user_id: UUID 
                 tenant.become(role, portal_user_id)
             with transaction():
                 yield clinic
+
+
+@contextmanager
+def at_the_door(app: Flask, slug: str, email: str) -> Iterator[Holder]:
+    """At the door, for this staff member or portal user alone, as in a session of theirs."""
+    with inside(app, slug):
+        members = select(StaffMember).where(StaffMember.email_norm == email)
+        users = select(PortalUser).where(PortalUser.email_norm == email)
+        person = db.session.scalars(members).one_or_none() or db.session.scalars(users).one()
+        holder = person.holder
+    with app.app_context():
+        with transaction():
+            clinic = clinics.find_at(slug)
+        assert clinic is not None
+        own = {"staff_member_id": holder.staff_member_id, "portal_user_id": holder.portal_user_id}
+        with clinics.open_clinic(clinic, Role.DOOR), tenant.acting(Role.DOOR, **own), transaction():
+            yield holder
+
+
+def give_app(app: Flask, slug: str, email: str) -> None:
+    """As if this person had set up the demo's authenticator app, if they have none."""
+    with at_the_door(app, slug, email) as holder:
+        if not second_factors.of_holder(holder).exist:
+            authenticators.keep(holder, demo.APP_SECRET, last_step=0)
+
+
+def forget_spent_codes(app: Flask, slug: str, email: str) -> None:
+    """As if this staff member's last code were long ago: a code is good once, and tests do not wait for the next."""
+    with at_the_door(app, slug, email):
+        db.session.execute(update(AuthenticatorSecret).values(last_step=0))
 
 
 @contextmanager
@@ -85,6 +128,8 @@ def pair(contact_name: str, patient_name: str) -> Relationship:
 def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
     """Mail a link of this purpose to its addressee at the first demo clinic; returns the secret."""
     email = ADDRESSEES[purpose]
+    if purpose is Purpose.SIGN_IN_RESET:
+        give_app(app, slug, email)
     role = {Purpose.STAFF_INVITATION: Role.OPERATOR, **dict.fromkeys(EMAIL_CHANGES, Role.DOOR)}.get(purpose, Role.STAFF)
     with inside(app, slug, role):
         if purpose is Purpose.INVITATION:
@@ -99,6 +144,8 @@ def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
             email_changes.ask(person.holder, email=f"new-{email}", password=demo.PASSWORD)
         elif purpose is Purpose.STAFF_PASSWORD_RESET:
             sign_in.mail_staff_reset(member(email))
+        elif purpose in (Purpose.SIGN_IN_RESET, Purpose.STAFF_SIGN_IN_RESET):
+            sign_in.start_reset((member if purpose in ON_ADMIN_HOST else user)(email).holder)
         else:
             head = letterhead.of_clinic()
             head.reply_to, head.confirmed_at = email, None

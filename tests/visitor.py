@@ -3,10 +3,13 @@
 import re
 from typing import Any
 
+import pyotp
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from clinic import demo
+from tenancy import clock
+from tests import inside
 
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 _RANDOM = re.compile(r"""(name="csrf_token"[^>]*value="|nonce="|'nonce-)[^"']*""")
@@ -15,6 +18,12 @@ _RANDOM = re.compile(r"""(name="csrf_token"[^>]*value="|nonce="|'nonce-)[^"']*""
 def compared(text: str) -> str:
     """A page or a header as two of them are compared: without the form token and the script's nonce."""
     return _RANDOM.sub(r"\1", text)
+
+
+def app_code(secret: str = demo.APP_SECRET, *, steps: int = 0) -> str:
+    """What an authenticator app shows now; or so many steps of 30 seconds later."""
+    shown: str = pyotp.TOTP(secret).at(int(clock.now().timestamp()) + 30 * steps)
+    return shown
 
 
 class Visitor:
@@ -45,11 +54,25 @@ class Visitor:
         return answer.text
 
     def sign_in(self, email: str, prefix: str = "", password: str = demo.PASSWORD) -> "Visitor":
+        """With the password and, where one is asked for, the code that the demo's authenticator app shows."""
+        where = self.show_password(email, prefix, password)
+        if "/sign-in/code" in where:
+            slug = prefix.strip("/") or self.base_url.split("//")[1].split(".")[0]
+            inside.forget_spent_codes(self.app, slug, email)
+            answer = self.post(where, {"code": app_code()})
+            assert answer.status_code == 303, answer.text
+            self.get(answer.headers["Location"])  # for a token of the new session
+        return self
+
+    def show_password(self, email: str, prefix: str = "", password: str = demo.PASSWORD) -> str:
+        """The first step alone; returns where it leads, a page that was looked at."""
         self.get(f"{prefix}/sign-in")
         answer = self.post(f"{prefix}/sign-in", {"email": email, "password": password})
-        assert answer.status_code == 303, answer.text
-        self.get(answer.headers["Location"])  # for a token of the new session
-        return self
+        while answer.status_code == 303:
+            where = answer.headers["Location"]
+            answer = self.get(where)
+        assert answer.status_code == 200, answer.text
+        return where
 
     def at(self, base_url: str) -> "Visitor":
         """The same cookies carried to another host, as a thief or a tab would."""

@@ -51,8 +51,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
 
 def _change_password(app: Flask) -> None:
     with inside(app, demo.ELM, Role.DOOR):
-        holder = user(MARIA)
-        sign_in.change_password(holder.id, present=demo.PASSWORD, new=NEW)
+        sign_in.change_password(user(MARIA).holder, present=demo.PASSWORD, new=NEW)
 
 
 def check_one_password_is_left(app: Flask) -> None:

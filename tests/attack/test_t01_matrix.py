@@ -34,7 +34,7 @@ OTHER = {demo.ELM: demo.OAK, demo.OAK: demo.ELM}
 # Columns that hold words of the program. Every other text column, also one added tomorrow, gets a canary.
 WORDS = {
     *("accent", "actor_kind", "actor_role", "currency", "ending", "event", "fate", "hash", "kind", "logo_version", "media_type"),
-    *("language", "plan", "purpose", "relationship", "result", "role", "scan", "slug", "state", "status", "time_zone"),
+    *("language", "plan", "purpose", "relationship", "result", "role", "scan", "slug", "stage", "state", "status", "time_zone"),
 }
 ADDRESSES = {"email", "email_norm", "reply_to", "to_address"}
 # Where a person of the clinic itself must meet its canaries: else the walk went past the pages.

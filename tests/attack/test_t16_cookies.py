@@ -63,7 +63,7 @@ def portal(_app_over_tls: Flask) -> Portal:
 
 
 def cookie_of(visitor: Visitor) -> str:
-    (cookie,) = visitor.client._cookies.values()
+    (cookie,) = (each for each in visitor.client._cookies.values() if each.key == NAME)
     return str(cookie.value)
 
 

@@ -162,7 +162,7 @@ def _faults(house: House, entry: AuditEntry, person: str, route: Route) -> list[
         found.append(f"{entry.event} does not say from where")
     if abs(entry.at - clock.now()) > timedelta(minutes=5) or entry.at.utcoffset() != timedelta(0):
         found.append(f"{entry.event} does not say when")
-    if entry.result != {"access.refused": "refused", "sign_in.refused": "refused"}.get(entry.event, "done"):
+    if entry.result != ("refused" if entry.event.endswith(".refused") else "done"):
         found.append(f"{entry.event} is {entry.result}")
     is_about_one = "patient_id" in route.ids and entry.event not in OF_NO_ONE_PATIENT
     if is_about_one and entry.patient_id != house.ids["patient"]:

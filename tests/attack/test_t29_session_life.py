@@ -194,7 +194,7 @@ def test_asking_after_the_end_does_not_bring_it_back(world: World) -> None:
     assert is_in(copy, world.door)  # were the clock to go back: the row was not touched
 
 
-def test_stay_signed_in_counts_as_activity(world: World) -> None:
+def test_stay_signed_in_counts_as_activity(still: None, world: World) -> None:
     with clock.moved(world.door.idle - SECOND):
         world.person.get(world.door.path("/profile"), headers={session_life.UNATTENDED: "1"})  # the page's form token
         left = world.person.post(world.door.path("/session")).json

@@ -57,7 +57,7 @@ CHECKS = {
           AND NOT (proname = 'chain_audit_entry' AND proowner = 'portico_chain'::regrole)""",
     "immutable function that reads a setting": """
         SELECT proname FROM pg_proc
-        WHERE provolatile = 'i' AND prosrc ~ 'current_setting|app\\.clinic_id|app\\.portal_user_id'
+        WHERE provolatile = 'i' AND prosrc ~ 'current_setting|app\\.clinic_id|app\\.portal_user_id|app\\.staff_member_id'
           AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)""",
     "foreign key without the clinic": """
         SELECT k.conname FROM pg_constraint k

@@ -21,8 +21,8 @@ from ui.doors import is_open
 from wsgi import create_app
 
 RIGHTS = {
-    **{"staff": set(), "own": set(), "records": {Right.RECORDS}, "signing": {Right.RECORDS, Right.SIGNING}},
-    **{"admin": {Right.ADMIN}},
+    **{"staff": set(), "staff halfway": set(), "own": set(), "records": {Right.RECORDS}, "admin": {Right.ADMIN}},
+    **{"signing": {Right.RECORDS, Right.SIGNING}},
 }
 DECLARED = route_map.declared()
 
@@ -30,6 +30,7 @@ DECLARED = route_map.declared()
 def unguarded(app: Flask, routes: list[Route]) -> list[str]:
     """Views whose marks are missing, contradict each other, or are not what routes.yaml declares."""
     gates = {(route.face, route.rule): route.gate_name for route in routes}
+    sensitive = {(route.face, route.rule) for route in routes if route.is_sensitive}
     found = []
     for rule in app.url_map.iter_rules():
         face = route_map.SUBDOMAINS.get(rule.subdomain or "", "")
@@ -44,6 +45,8 @@ def unguarded(app: Flask, routes: list[Route]) -> list[str]:
             found.append(f"neither or both of @open_page and @needs: {face} {path}")
         if face == "admin" and gate != "open" and set(needs or ()) != RIGHTS.get(gate or ""):
             found.append(f"needs {set(needs or ())}, declared {gate}: {face} {path}")
+        if getattr(view, "is_sensitive", False) != ((face, path) in sensitive):
+            found.append(f"sensitive or not: {face} {path}")
         if not rule.endpoint.startswith(f"{face}."):
             found.append(f"outside the closed blueprint: {face} {path}")
     if portal_guards.close_by_default not in app.before_request_funcs.get("portal", ()):

@@ -15,7 +15,7 @@ from werkzeug.routing import Map
 from clinic import demo
 from tests.journeys import stage
 from tests.journeys.chromium import DESKTOP, PHONE
-from tests.journeys.conftest import SignIn, sign_in_at
+from tests.journeys.conftest import SignIn
 from tests.journeys.running import Running
 from tests.journeys.stage import Found
 from tests.journeys.walks import WALKS, Stop, Walk
@@ -50,14 +50,14 @@ def found(portico: Running) -> Found:
 
 @pytest.mark.parametrize("name", WALKS)
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(
-    name: str, portico: Running, browser: Browser, found: Found
+    name: str, portico: Running, browser: Browser, found: Found, sign_in: SignIn
 ) -> None:
     walk = WALKS[name](portico, found)
     context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
     context.set_default_timeout(15_000)
     page = context.new_page()
     if walk.email:
-        sign_in_at(page, walk.address + "/", walk.email)
+        sign_in(page, walk.address + "/", walk.email)
     findings = []
     for stop in walk.stops:
         arrive(page, portico, walk, stop)

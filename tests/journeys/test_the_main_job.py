@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from clinic import demo, demo_papers
 from tests.journeys.chromium import DESKTOP
-from tests.journeys.conftest import SignIn
+from tests.journeys.conftest import SignIn, set_up_app
 from tests.journeys.running import Running
 
 pytestmark = pytest.mark.browser
@@ -59,6 +59,8 @@ def its_admin_accepts(portico: Running, desk: Page) -> None:
     desk.get_by_label("Your name").fill("Wanda Willow")
     desk.get_by_label("Password").fill(WANDAS)
     desk.get_by_role("button", name="Accept the invitation").click()
+    expect(desk.get_by_role("heading", level=1)).to_have_text("Set up an authenticator app")
+    set_up_app(desk)
     expect(desk.get_by_role("heading", level=1)).to_have_text("Welcome, Wanda Willow")
 
 

@@ -69,6 +69,9 @@ def hold_still(page: Page) -> None:
     page.context.set_offline(True)
 
 
+STAFF_LINKS = (Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET, Purpose.STAFF_SIGN_IN_RESET)
+
+
 def of_ana(running: Running, found: Found) -> Walk:
     leo, options = f"/patients/{found.leo}", "/clinic-options"
     paper, zoes = f"{leo}/documents", f"/patients/{found.zoe}"
@@ -140,6 +143,15 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop(f"/appointment-requests/{found.wish}", "admin.appointment_request", press("Answer"), 422),
         Stop("/portal-users", "admin.portal_users_list"),
         Stop("/portal-users?q=nobody", "admin.portal_users_list"),
+        Stop(f"/portal-users/{found.users['maria']}/sign-in-reset", "admin.portal_user_sign_in_reset"),
+        Stop("/confirmation", "admin.confirmation"),
+        Stop("/confirmation", "admin.confirmation", press("Confirm"), 422),
+        Stop("/profile/password", "admin.profile_password"),
+        Stop("/profile/password", "admin.profile_password", press("Change my password"), 422),
+        Stop("/profile/second-factor", "admin.second_factor"),
+        Stop("/profile/second-factor/authenticator", "admin.authenticator"),
+        Stop("/profile/second-factor/authenticator", "admin.authenticator", press("Turn it on"), 422),
+        Stop("/profile/second-factor", "admin.recovery_codes_renewal", press("Make new codes")),
         *(Stop(f"/portal-users/{each}", "admin.portal_user") for each in found.users.values()),
         Stop("/invitations/new", "admin.new_invitations"),
         Stop("/invitations/new?q=nobody", "admin.new_invitations"),
@@ -209,6 +221,11 @@ def of_maria(running: Running, found: Found) -> Walk:
         Stop("/profile/email", "portal.profile_email", press("Mail me the link"), 422),
         Stop("/link/email-change", "portal.email_change", status=404),
         Stop("/", "portal.email_change", follow(link(running, Purpose.EMAIL_CHANGE))),
+        Stop("/confirmation", "portal.confirmation"),
+        Stop("/confirmation", "portal.confirmation", press("Confirm"), 422),
+        Stop("/profile/second-factor", "portal.second_factor"),
+        Stop("/profile/second-factor/authenticator", "portal.authenticator"),
+        Stop("/profile/second-factor/authenticator", "portal.authenticator", press("Turn it on"), 422),
         Stop("/profile/password", "portal.profile_password"),
         Stop("/profile/password", "portal.profile_password", press("Change my password"), 422),
     ]
@@ -220,7 +237,8 @@ def of_maria_at_oak(running: Running, found: Found) -> Walk:
 
 
 def at_the_staff_door(running: Running, found: Found) -> Walk:
-    links = {purpose: link(running, purpose) for purpose in (Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET)}
+    links = {purpose: link(running, purpose) for purpose in STAFF_LINKS}
+    anew = "admin.staff_sign_in_reset_link"
     reply_to = link(running, Purpose.REPLY_TO)
     welcome, reset, confirm = "admin.staff_invitation_link", "admin.staff_password_reset_link", "admin.reply_to_link"
     stops = [
@@ -234,17 +252,25 @@ def at_the_staff_door(running: Running, found: Found) -> Walk:
         Stop("/link/staff-password-reset", reset, status=404),
         Stop("/sign-in", reset, follow(links[Purpose.STAFF_PASSWORD_RESET])),
         Stop("/sign-in", reset, follow(links[Purpose.STAFF_PASSWORD_RESET], press("Set the new password")), 422),
+        Stop("/link/staff-sign-in-reset", anew, status=404),
+        Stop("/sign-in", anew, follow(links[Purpose.STAFF_SIGN_IN_RESET])),
+        Stop("/sign-in", anew, follow(links[Purpose.STAFF_SIGN_IN_RESET], press("Go on to the second factor")), 422),
         Stop("/link/reply-to", confirm, status=404),
         Stop("/sign-in", confirm, follow(reply_to)),
         Stop("/sign-in", confirm, follow(reply_to, press("Confirm"))),
         Stop("/sign-in", confirm, follow(reply_to), 410),
+        Stop("/sign-in", "admin.sign_in_code", _show_password("ben@elm.example")),
+        Stop("/sign-in/code", "admin.sign_in_code", press("Go on"), 422),
+        Stop("/sign-in/recovery-code", "admin.sign_in_recovery_code"),
+        Stop("/sign-in/recovery-code", "admin.sign_in_recovery_code", press("Go on"), 422),
     ]
     return Walk(running.admin(demo.ELM, ""), "admin", stops)
 
 
 def at_the_families_door(running: Running, found: Found) -> Walk:
     older, newer = link(running, Purpose.INVITATION), link(running, Purpose.INVITATION)
-    reset = link(running, Purpose.PASSWORD_RESET)
+    reset, sign_in_reset = link(running, Purpose.PASSWORD_RESET), link(running, Purpose.SIGN_IN_RESET)
+    anew = "portal.sign_in_reset"
     invited, incomplete = "portal.invitation", running.portal(demo.ELM, "/link/invitation/cut-off")
     stops = [
         Stop("/sign-in", "portal.sign_in"),
@@ -259,9 +285,26 @@ def at_the_families_door(running: Running, found: Found) -> Walk:
         Stop("/sign-in", invited, follow(newer)),
         Stop("/sign-in", "portal.invitation", follow(newer, press("Set up my portal")), 422),
         Stop("/sign-in", "portal.invitation", follow(newer, _five_wrong_birth_dates), 410),
+        Stop("/sign-in", anew, follow(running.portal(demo.ELM, "/link/sign-in-reset/cut-off")), 404),
+        Stop("/sign-in", anew, follow(sign_in_reset)),
+        Stop("/sign-in", anew, follow(sign_in_reset, press("Go on to the second factor")), 422),
         Stop("/nowhere", "", status=404),
+        Stop("/sign-in", "portal.sign_in_code", _show_password("omar@family.example")),
+        Stop("/sign-in/code", "portal.sign_in_code", press("Go on"), 422),
+        Stop("/sign-in/recovery-code", "portal.sign_in_recovery_code"),
+        Stop("/sign-in/recovery-code", "portal.sign_in_recovery_code", press("Go on"), 422),
     ]
     return Walk(running.portal(demo.ELM, ""), demo.ELM, stops)
+
+
+def _show_password(email: str) -> Act:
+    """The first step of signing in, where a code is asked for next."""
+
+    def act(page: Page) -> None:
+        page.get_by_label("E-mail").fill(email)
+        fill("Password", demo.PASSWORD, "Sign in")(page)
+
+    return act
 
 
 def _five_wrong_birth_dates(page: Page) -> None:

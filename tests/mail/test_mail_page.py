@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
+import pyotp
 import pytest
 from aiosmtpd.controller import Controller
 from flask.testing import FlaskClient
 
 from mail.mail_page import Mailbox, create_page
+from tenancy import clock
 
 
 @pytest.fixture
@@ -87,3 +89,15 @@ def test_only_letters_are_handed_out(mailbox: Mailbox, page: FlaskClient, name: 
 
 def test_another_name_pointed_at_this_machine_gets_nothing(page: FlaskClient) -> None:
     assert page.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
+
+
+def test_a_newcomer_finds_the_demo_staffs_code_beside_the_letters(mailbox: Mailbox, page: FlaskClient) -> None:
+    """Without it nobody gets past the code's page of the demo."""
+    secret = pyotp.random_base32()
+    shows = create_page(mailbox, secret).test_client()
+    assert 'src="/sign-in-code"' in shows.get("/").text
+    box = shows.get("/sign-in-code")
+    code = pyotp.TOTP(secret).at(int(clock.now().timestamp()))
+    assert f"{code[:3]} {code[3:]}" in box.text and 'http-equiv="refresh"' in box.text
+    assert "script" not in box.headers["Content-Security-Policy"] and secret not in box.text
+    assert page.get("/sign-in-code").status_code == 404 and "/sign-in-code" not in page.get("/").text
