@@ -5,6 +5,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     appearance,
     appointment_requests,
     appointments,
+    audit_log,
     clinic_options,
     coming_of_age,
     contacts,

@@ -47,6 +47,7 @@ PLACES = {
     "clinic_options": ("clinic-options",),
     "portal_users_list": ("portal-users", "invitations"),
     "staff_list": ("staff",),
+    "audit_log_list": ("audit-log",),
 }
 # Where somebody goes whose sign-in has come so far, or who must prove again who they are.
 STEPS = {
@@ -193,7 +194,7 @@ def _navigation(person: Person) -> list[NavItem]:
         basic = NavItem(_("Basic Setup"), None, children=(_entry(_("Clinic Options"), "clinic_options"),))
         people = (_entry(_("Portal Users"), "portal_users_list"), _entry(_("Staff"), "staff_list"))
         advanced = NavItem(_("Advanced Setup"), None, children=people)
-        entries.append(NavItem(_("Admin"), None, children=(basic, advanced)))
+        entries.append(NavItem(_("Admin"), None, children=(basic, advanced, _entry(_("Audit log"), "audit_log_list"))))
     return entries
 
 

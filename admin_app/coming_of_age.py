@@ -7,10 +7,12 @@ from admin_app.guards import needs
 from clinic import coming_of_age, portal_settings
 from clinic.staff import Right
 from tenancy.database import transaction
+from ui.looks import shows
 
 
 @admin.get("/coming-of-age")
 @needs(Right.RECORDS)
+@shows("coming_of_age.listed")
 def coming_of_age_list() -> Response:
     with transaction():
         rows, years = coming_of_age.coming(), portal_settings.get().of_age_years

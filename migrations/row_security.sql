@@ -462,6 +462,21 @@ GRANT INSERT (clinic_id, id, at, actor_kind, actor_role, actor_id, actor_name, e
 
 GRANT SELECT ON audit_entries TO portico_staff, portico_auditor, portico_chain;
 CREATE POLICY proof ON audit_entries FOR SELECT TO portico_auditor USING (clinic_id = app.clinic_id());
+-- A family reads who looked at a record they may see now: the staff and themselves, never another portal user, and
+-- nothing that would tell one parent about the other. clinic/audit_log.py has the same list of looks.
+CREATE POLICY family ON audit_entries FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND patient_id = ANY (ARRAY(SELECT app.patients_with_records()))
+           AND (actor_kind = 'staff' OR actor_kind = 'portal_user' AND actor_id = app.portal_user_id())
+           AND event IN ('patient.viewed', 'patient_details.viewed', 'appointments.viewed', 'appointment.viewed',
+                         'documents.viewed', 'document.viewed', 'document.opened', 'document.downloaded',
+                         'billing.viewed', 'invoice.viewed'));
+GRANT SELECT (clinic_id, id, at, actor_kind, actor_role, actor_id, event, patient_id) ON audit_entries TO portico_portal;
+-- And what those of the staff are called.
+CREATE POLICY looked ON staff_members FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM audit_entries e WHERE e.clinic_id = staff_members.clinic_id AND e.actor_id = staff_members.id));
+GRANT SELECT (clinic_id, id, name) ON staff_members TO portico_portal;
+
 GRANT SELECT ON clinics, clinic_addresses TO portico_auditor;
 CREATE POLICY proof ON clinics FOR SELECT TO portico_auditor USING (id = app.clinic_id());
 CREATE POLICY proof ON clinic_addresses FOR SELECT TO portico_auditor USING (clinic_id = app.clinic_id());

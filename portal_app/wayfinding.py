@@ -12,6 +12,7 @@ from ui.pages import NavItem
 
 MOST_IN_MENU = 4  # with more patients, home is the list
 PART_OF = {
+    "portal.looks": "portal.patient",
     "portal.document": "portal.documents",
     "portal.invoice": "portal.billing",
     "portal.appointment_request": "portal.appointments",

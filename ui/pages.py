@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_time, get_datetime_format
+from babel.dates import format_date, format_skeleton, format_time, get_datetime_format
 from babel.numbers import format_currency, get_currency_precision
 from flask import Blueprint, Flask, Response, current_app, request
 from flask_babel import get_locale
@@ -98,7 +98,7 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(static_url=static_url, accent_url=accent_url)
     app.jinja_env.globals["script_nonce"] = headers.script_nonce
-    app.jinja_env.filters.update(day=day, last_day=last_day, long_day=long_day, day_time=day_time, time_of_day=time_of_day, money=money)
+    app.jinja_env.filters.update(day=day, last_day=last_day, long_day=long_day, month_year=month_year, day_time=day_time, time_of_day=time_of_day, money=money)
     app.jinja_env.filters["at_sign"] = at_sign
 
     rooms = Blueprint("ui", __name__, template_folder="templates")
@@ -183,6 +183,11 @@ def day(context: Context, value: date | None) -> str:
 def last_day(context: Context, value: datetime | None) -> str:
     """Of something that is over at this instant: the day before, where it is over at midnight."""
     return "" if value is None else day(context, value - timedelta(microseconds=1))
+
+
+def month_year(value: date) -> str:
+    """March 2026"""
+    return str(format_skeleton("yMMMM", value, locale=get_locale()))
 
 
 @pass_context

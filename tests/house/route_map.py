@@ -273,7 +273,9 @@ def ask(visitor: Visitor, route: Route, method: str, ids: Ids, **options: Any) -
     if method == "POST":
         options["data"] = {"csrf_token": visitor.token, **route.filled_form(ids), **options.get("data", {})}
     path = route.path(ids, options.pop("slug", demo.ELM))
-    return visitor.client.open(path, method=method, base_url=visitor.base_url, query_string=query, **options)
+    return visitor.client.open(
+        path, method=method, base_url=visitor.base_url, query_string=query, buffered=True, **options
+    )
 
 
 def seen(answer: TestResponse, asked: Ids) -> tuple[Any, ...]:
