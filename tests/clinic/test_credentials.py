@@ -1,5 +1,8 @@
 """Lost if it fails: somebody guesses a parent's password, or a good password is refused and the family gives up."""
 
+from datetime import timedelta
+from threading import BoundedSemaphore
+
 import pytest
 from flask import Flask
 from sqlalchemy import text
@@ -7,9 +10,10 @@ from sqlalchemy import text
 from clinic import credentials, demo
 from clinic.actors import Holder
 from tenancy.database import db
-from tenancy.errors import Refused
+from tenancy.errors import Busy, Refused
 from tenancy.tenant import Role
 from tests.inside import inside, member, user
+from tests.visitor import Visitor
 
 GOOD = "eleven quiet green lamps"
 
@@ -98,6 +102,35 @@ def test_nobody_is_checked_as_long_as_somebody(app: Flask, monkeypatch: pytest.M
         assert credentials.is_right(member("ana@elm.example").holder, demo.PASSWORD)
     assert len(verified) == 3
     assert len({each.split("$")[3] for each in verified}) == 1  # at the same cost
+
+
+def test_two_are_looked_at_at_once_and_a_third_is_told_to_come_back(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing takes all of a core: without a cap a flood of sign-ins would take everybody else's."""
+    monkeypatch.setattr(credentials, "LONGEST_WAIT", timedelta(milliseconds=20))
+    with inside(app, demo.ELM, Role.DOOR):
+        maria = user("maria@family.example").holder
+        with credentials._a_turn():
+            assert credentials.is_right(maria, demo.PASSWORD)
+            with credentials._a_turn():
+                for work in (lambda: credentials.is_right(maria, demo.PASSWORD), lambda: credentials.choose(maria, GOOD)):
+                    with pytest.raises(Busy) as refusal:
+                        work()
+                    assert refusal.value.wait == timedelta(seconds=5)
+        credentials.choose(maria, GOOD)  # whoever is done makes room
+        for _ in range(credentials.HASHES_AT_ONCE + 1):
+            assert not credentials.is_right(maria, "a wrong one")  # and so does a wrong one
+    assert credentials.HASHES_AT_ONCE == 2
+
+
+def test_the_page_of_a_flood_says_when_to_come_back(portal: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_hashing", BoundedSemaphore(1))
+    monkeypatch.setattr(credentials, "LONGEST_WAIT", timedelta(0))
+    portal.get("/sign-in")
+    with credentials._a_turn():
+        answers = [portal.post("/sign-in", {"email": "maria@family.example", "password": demo.PASSWORD}) for _ in range(7)]
+    assert {answer.status_code for answer in answers} == {503}
+    assert answers[0].headers["Retry-After"] == "5" and "try again in a few seconds" in answers[0].text
+    portal.sign_in("maria@family.example")  # what was not looked at was no miss
 
 
 def test_staff_read_no_password(app: Flask) -> None:
