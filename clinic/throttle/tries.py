@@ -186,16 +186,11 @@ def _bucket(key: bytes, purpose: Purpose, counted: Counted, what: str) -> Bucket
 
 
 def _sentence(wait: timedelta) -> object:
+    """Stands below the words "Too many tries"."""
     minutes = -(-wait // timedelta(minutes=1))
     if minutes > 90:
-        return lazy_ngettext(
-            "Too many tries. Try again in %(num)d hour.",
-            "Too many tries. Try again in %(num)d hours.",
-            -(-minutes // 60),
-        )
+        return lazy_ngettext("Try again in %(num)d hour.", "Try again in %(num)d hours.", -(-minutes // 60))
     if wait < timedelta(minutes=1):
-        return _l("Too many tries. Try again in a minute.")
-    return lazy_ngettext(
-        "Too many tries. Try again in %(num)d minute.", "Too many tries. Try again in %(num)d minutes.", minutes
-    )
+        return _l("Try again in a minute.")
+    return lazy_ngettext("Try again in %(num)d minute.", "Try again in %(num)d minutes.", minutes)
 
