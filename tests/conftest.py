@@ -17,6 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 from clinic import demo
 from tenancy import clinics, embedded_postgres
@@ -129,8 +130,15 @@ def _settings(owner_url: str, login_url: str) -> Settings:
     )
 
 
-def _on_a_copy(cluster: Cluster) -> Iterator[Flask]:
-    """An application on a database of its own, which goes with it."""
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every application of a test process compiles a template once."""
+    Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))}
+
+
+@pytest.fixture(scope="session")
+def _standing_app(cluster: Cluster, _compiled_templates: None) -> Iterator[Flask]:
+    """One application a test process."""
     settings = cluster.copy()
     app = create_app(settings)
     app.testing = True
@@ -138,12 +146,6 @@ def _on_a_copy(cluster: Cluster) -> Iterator[Flask]:
     with app.app_context():
         db.engine.dispose()
     cluster.drop(settings)
-
-
-@pytest.fixture(scope="session")
-def _standing_app(cluster: Cluster) -> Iterator[Flask]:
-    """One application a test process."""
-    yield from _on_a_copy(cluster)
 
 
 @pytest.fixture
@@ -171,10 +173,27 @@ def rolled_back(app: Flask) -> Iterator[None]:
             outer.rollback()
 
 
+@pytest.fixture(scope="session")
+def _committing_app(cluster: Cluster, _compiled_templates: None) -> Flask:
+    """One more: to make an application takes longer than most tests."""
+    app = create_app(cluster.settings)
+    app.testing = True
+    return app
+
+
 @pytest.fixture
-def committed_app(cluster: Cluster) -> Iterator[Flask]:
-    """An application whose commits are real, on a database of its own."""
-    yield from _on_a_copy(cluster)
+def committed_app(cluster: Cluster, _committing_app: Flask) -> Iterator[Flask]:
+    """An application whose commits are real, on a database of its own, which goes with it."""
+    settings, app = cluster.copy(), _committing_app
+    app.config.update(PORTICO=settings, SQLALCHEMY_DATABASE_URI=settings.database_url)
+    with app.app_context():
+        engines = db._app_engines[app]
+        engines[None] = db._make_engine(
+            None, {"url": settings.database_url, **app.config["SQLALCHEMY_ENGINE_OPTIONS"]}, app
+        )
+    yield app
+    engines[None].dispose()
+    cluster.drop(settings)
 
 
 @pytest.fixture
