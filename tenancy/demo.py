@@ -67,6 +67,7 @@ class Demo:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.logs = plan.data / "logs"
+        self.anchors = plan.data / "anchors"
         self.postgres = Server(plan.data / "postgres")
         self.children = Children(ROOT, self.logs)
 
@@ -76,6 +77,7 @@ class Demo:
             with step("Throwing the old data away"):
                 self.start_over()
         self.logs.mkdir(mode=0o700, exist_ok=True)
+        self.anchors.mkdir(mode=0o700, exist_ok=True)
         keys = self.secrets()
         with step("Preparing the server that DATABASE_URL names" if plan.server_url else "Starting PostgreSQL"):
             server_url = plan.server_url or self.postgres.start().superuser_url("postgres")
@@ -138,6 +140,7 @@ class Demo:
             "PORTICO_MAIL_PORT": str(self.plan.smtp_port),
             "PORTICO_MAIL_SECURITY": "none",
             "PORTICO_MAIL_SENDER": "no-reply@localhost.test",
+            "PORTICO_AUDIT_ANCHORS": str(self.anchors),
             "DATABASE_URL": runtime_url,
         }
 

@@ -87,7 +87,7 @@ def sign_in(portico: Running) -> SignIn:
         page.get_by_role("button", name="Sign in").click()
         parts = urlsplit(address)
         if str(parts.hostname).startswith("admin."):
-            page.wait_for_url(f"{address}sign-in/code?*")
+            page.wait_for_url(f"{address}sign-in/code?**")
             inside.forget_spent_codes(portico.app, parts.path.strip("/"), email)
             page.get_by_label("Six-digit code").fill(app_code())
             page.get_by_role("button", name="Go on").click()

@@ -117,3 +117,9 @@ def test_a_virus_scanner_is_a_path_or_a_port(address: str) -> None:
 def test_a_virus_scanner_that_could_never_answer_is_named(address: str) -> None:
     """Else every file would wait for good."""
     assert "PORTICO_CLAMD must be" in faults(PORTICO_CLAMD=address)[0]
+
+
+def test_anchors_of_the_audit_log_have_a_folder_that_is_there_or_none(tmp_path: Path) -> None:
+    assert settings.read(RIGHT).audit_anchors is None
+    assert settings.read(RIGHT | {"PORTICO_AUDIT_ANCHORS": str(tmp_path)}).audit_anchors == tmp_path
+    assert "not a folder" in faults(PORTICO_AUDIT_ANCHORS=str(tmp_path / "nowhere"))[0]
