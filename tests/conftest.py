@@ -24,6 +24,7 @@ from tenancy import clinics, embedded_postgres
 from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
 from tenancy.settings import Settings
+from tests import outer_door
 from tests.visitor import Visitor
 from wsgi import create_app
 
@@ -194,6 +195,16 @@ def committed_app(cluster: Cluster, _committing_app: Flask) -> Iterator[Flask]:
     yield app
     engines[None].dispose()
     cluster.drop(settings)
+
+
+@pytest.fixture(scope="session")
+def door(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[outer_door.Door]:
+    """nginx in front of the application server, for all tests of a process that speak to it. On a database of its own."""
+    outer_door.program()
+    database = cluster.copy()
+    with outer_door.standing(database, tmp_path_factory.mktemp("door")) as standing:
+        yield standing
+    cluster.drop(database)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Lost if it fails: a clinic of the platform, whose pages may set cookies for all 
 somebody else, or holds the very session that the family then signs in with.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,12 +18,15 @@ from clinic import demo, sessions
 from tenancy import cookies
 from tenancy.database import db
 from tests.conftest import Cluster
+from tests.outer_door import BASE, Answer, Door
 from tests.visitor import Visitor
 from wsgi import create_app
 
 NAME = "__Host-portico"
-ELM = f"https://{demo.ELM}.portal.test"
+HOST = f"{demo.ELM}.{BASE}"
+ELM = f"https://{HOST}"
 MARIA, OMAR = "maria@family.example", "omar@family.example"
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Names that browsers or parsers have taken for the plain one, as the bytes that a browser sends.
 ODD_NAMES = [
     *(f"\u00a0{NAME}", f"\u0085{NAME}", f"\u2000{NAME}", f"\u3000{NAME}", f"{NAME}\u00a0", f"\x0b{NAME}", f"\x1f{NAME}"),
@@ -47,7 +51,7 @@ class Portal:
 
 @pytest.fixture(scope="module")
 def _app_over_tls(cluster: Cluster) -> Iterator[Flask]:
-    settings = replace(cluster.copy(), scheme="https", base="portal.test", port=None)
+    settings = replace(cluster.copy(), scheme="https", base=BASE, port=None)
     app = create_app(settings)
     app.testing = True
     yield app
@@ -116,7 +120,7 @@ def steps_change_the_session(app: Flask) -> None:
     attacker = Visitor(app, ELM).sign_in(OMAR)
     victim = Visitor(app, ELM)
     held = [cookie_of(attacker)]
-    victim.client.set_cookie(NAME, held[0], domain=ELM.removeprefix("https://"), secure=True)
+    victim.client.set_cookie(NAME, held[0], domain=HOST, secure=True)
     new = "six calm yellow boats"
     for step in ("over the attacker's", "over her own"):
         victim.sign_in(MARIA)
@@ -163,3 +167,74 @@ def test_planted_a_session_outlives_the_password(portal: Portal, monkeypatch: py
     monkeypatch.setattr(sessions, "end_all_of", lambda holder, reason: None)
     with pytest.raises(AssertionError):
         steps_change_the_session(portal.app)
+
+
+# At the outer door, where the bytes that a browser sends are seen first.
+
+
+@pytest.fixture
+def at_the_door(door: Door) -> Portal:
+    signed_in = (Visitor(door.app, ELM).sign_in(who) for who in (MARIA, OMAR))
+    return Portal(door.app, *(cookie_of(visitor) for visitor in signed_in))
+
+
+def sent(door: Door, cookie: str) -> Answer:
+    return door.get(HOST, "/", f"Cookie: {cookie.encode().decode('latin-1')}\n")
+
+
+def odd_names_are_cleared_away(door: Door, portal: Portal) -> None:
+    """nginx refuses what is no token before the application sees it, and tells the browser to drop its cookies."""
+    for name in ODD_NAMES:
+        is_token = all(TOKEN.fullmatch(each.partition("=")[0]) for each in name.split("; "))
+        for cookie in (f"{name}={portal.omars}; {NAME}={portal.marias}", f"{NAME}={portal.marias}; {name}={portal.omars}"):
+            with door.watched() as seen:
+                answer = sent(door, cookie)
+            if is_token or name.endswith("\t"):  # a blank at its end is no part of a header
+                assert "Zoe" not in answer.text, cookie
+            else:
+                assert answer.status in (400, 431) and not seen, (cookie, answer.status)
+                assert answer.status == 400 or answer.header("Clear-Site-Data") == '"cookies"', cookie
+
+
+@pytest.mark.slow
+def test_names_that_are_no_tokens_do_not_reach_the_application(door: Door, at_the_door: Portal) -> None:
+    odd_names_are_cleared_away(door, at_the_door)
+    for other in ("a=b", "a=b; c=d", "a=", 'a="b"', "a=b;c=d", "_ga=GA1.1.2; __Secure-x=y", "a=\u00e9"):
+        assert "Leo Lopez" in sent(door, f"{other}; {NAME}={at_the_door.marias}").text, other
+
+
+@pytest.mark.slow
+def test_of_two_cookies_none_counts_at_the_door_either(door: Door, at_the_door: Portal) -> None:
+    of_two_none_is_ours(at_the_door)
+    two_headers = f"Cookie: {NAME}={at_the_door.omars}\nCookie: {NAME}={at_the_door.marias}\n"
+    assert door.get(HOST, "/", two_headers).status == 303
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cookie", ["; ".join(f"c{n}={'x' * 300}" for n in range(200)), f"a={'x' * 64_000}"], ids=["many", "one"])
+def test_too_much_is_refused_with_a_way_out(door: Door, at_the_door: Portal, cookie: str) -> None:
+    with door.watched() as seen:
+        answer = sent(door, f"{cookie}; {NAME}={at_the_door.marias}")
+    assert answer.status == 431 and answer.header("Clear-Site-Data") == '"cookies"' and not seen
+    assert "Open the page again" in answer.text
+    assert not sent(door, f"{NAME}={at_the_door.marias}").header("Clear-Site-Data")  # never otherwise
+
+
+@pytest.mark.slow
+def test_as_much_as_is_let_in_is_read(door: Door, at_the_door: Portal) -> None:
+    """gunicorn's own limit is beyond nginx's: what passes one passes the other."""
+    answer = sent(door, f"a={'x' * 7_500}; {NAME}={at_the_door.marias}")
+    assert answer.status in (200, 431) and "Bad Request" not in answer.text
+    assert "Leo Lopez" in sent(door, f"a={'x' * 7_000}; {NAME}={at_the_door.marias}").text
+
+
+@pytest.mark.slow
+def test_planted_every_name_is_let_in(door: Door, at_the_door: Portal) -> None:
+    with door.rebuilt(("if ($are_cookies_ours = 0) { return 494; }", "")) as weak, pytest.raises(AssertionError):
+        odd_names_are_cleared_away(weak, at_the_door)
+
+
+@pytest.mark.slow
+def test_planted_no_way_out(door: Door, at_the_door: Portal) -> None:
+    with door.rebuilt(("add_header Clear-Site-Data $to_clear always;", "")) as weak, pytest.raises(AssertionError):
+        test_too_much_is_refused_with_a_way_out(weak, at_the_door, f"a={'x' * 64_000}")

@@ -6,6 +6,7 @@ proxy or a careless cache shows one family's page to the next.
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -18,6 +19,7 @@ from clinic import demo
 from tenancy import headers
 from tests.house import route_map
 from tests.house.route_map import PEOPLE, Ids, Route, ask, standing_at, undone
+from tests.outer_door import BASE, Door
 from tests.visitor import Visitor
 
 DECLARED = route_map.declared()
@@ -61,10 +63,12 @@ def faults(world: World, answer: TestResponse, *, holds_secret: bool = False, ma
         yield "Referrer-Policy"
     if "=()" not in answer.headers["Permissions-Policy"] or "=*" in answer.headers["Permissions-Policy"]:
         yield "Permissions-Policy"
-    if answer.headers["Cache-Control"] != "no-store" and not may_be_kept:
+    if answer.headers["Cache-Control"] not in ("no-store", "private, no-store") and not may_be_kept:
         yield f"Cache-Control: {answer.headers['Cache-Control']}"
-    if not may_be_kept and {"ETag", "Last-Modified", "Expires", "Age"} & set(answer.headers.keys()):
+    if not may_be_kept and {"Last-Modified", "Expires", "Age"} & set(answer.headers.keys()):
         yield "something to ask again by"
+    if answer.mimetype == "text/html" and "ETag" in answer.headers:  # a file's is told to those who may have the file
+        yield "something to tell two pages by"
     if [name for name, _ in answer.headers if name.lower().startswith("access-control-")]:
         yield "an open door for other origins"
     yield from faults_of_policy(world, answer)
@@ -104,6 +108,11 @@ def faults_everywhere(world: World, routes: list[Route]) -> list[str]:
                         for fault in faults(world, answer, holds_secret="<secret>" in route.rule, may_be_kept=keeps)
                     ]
     return found
+
+
+def is_download(route: Route) -> bool:
+    """A patient's file; whoever may have it may also go on with an interrupted download."""
+    return route.rule.endswith(("/file", "/download")) or "/attachments/" in route.rule
 
 
 def is_file(route: Route) -> bool:
@@ -184,7 +193,7 @@ def test_nobody_is_told_that_nothing_has_changed(world: World) -> None:
     later = {"If-None-Match": "*", "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT", "Range": "bytes=0-3"}
     for route in (route for route in DECLARED if "GET" in route.methods and not is_file(route)):
         person = next((each for each in ("maria", "ana") if route.gate[each] == "in"), "anonymous")
-        visitor = world.at[person, route.face]
+        visitor = world.at["ben" if is_download(route) else person, route.face]  # who may not have the file
         plain, again = (ask(visitor, route, "GET", world.ids, headers=extra) for extra in ({}, later))
         assert again.status_code == plain.status_code and len(again.data) == len(plain.data), str(route)
 
@@ -229,3 +238,70 @@ def test_planted_slashes_are_forgiven(world: World, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(rule, "merge_slashes", True)
     monkeypatch.setattr(world.app.url_map._matcher, "merge_slashes", True)
     assert kept_under_another_name(world)
+
+
+# Through the outer door, and through one that somebody made faster without thinking.
+
+CARELESS = (
+    "http {\n",
+    "http {{\n    proxy_cache_path {folder} keys_zone=careless:1m;\n    proxy_cache careless;\n    proxy_cache_key $uri;\n"
+    "    proxy_cache_valid any 10m;\n    proxy_cache_methods GET HEAD;\n    add_header X-Cache $upstream_cache_status always;\n",
+)
+
+
+@contextmanager
+def cached(door: Door, *more: str) -> Iterator[Door]:
+    folder = door.folder / f"cache-{'-'.join(more)[:40].replace(' ', '')}"
+    old, new = CARELESS
+    with door.rebuilt((old, new.format(folder=folder) + "".join(f"    {each}\n" for each in more))) as careless:
+        yield careless
+
+
+def nothing_private_is_kept(door: Door) -> None:
+    """Everybody asks for everything, one after the other: the key does not even hold the host. Static files may be kept."""
+    ids = route_map.ids_of(door.app, demo.ELM, "Leo Lopez")
+    faces = {face: base.replace("http:", "https:").replace("localhost:8000", BASE) for face, base in route_map.FACES.items()}
+    people = {
+        "maria": Visitor(door.app, faces["portal"]).sign_in("maria@family.example"),
+        "omar": Visitor(door.app, faces["portal"]).sign_in("omar@family.example"),
+        "anonymous": Visitor(door.app, faces["portal"]),
+        "ana": Visitor(door.app, faces["admin"]).sign_in("ana@elm.example", f"/{demo.ELM}"),
+    }
+    kept = 0
+    for route in (route for route in DECLARED if "GET" in route.methods and route.face != "front door"):
+        for who in ("ana", "anonymous") if route.face == "admin" else ("maria", "omar", "anonymous", "anonymous"):
+            answer = ask(people[who].at(faces[route.face]), route, "GET", ids)
+            if is_file(route):
+                kept += answer.headers["X-Cache"] == "HIT"
+            else:
+                assert answer.headers.get("X-Cache") != "HIT", (str(route), who)
+                assert who == "maria" or "Leo Lopez" not in answer.text or who == "ana", (str(route), who)
+    assert kept, "the cache never worked"
+
+
+@pytest.mark.slow
+def test_a_careless_cache_keeps_nothing_of_anybody(door: Door) -> None:
+    with cached(door) as careless:
+        nothing_private_is_kept(careless)
+        for trick in ("/profile/x.css", "/profile;.js", "/profile%0a.css", "//profile", "/profile%00.png", "/static/../profile"):
+            for headers in ("", "X-Forwarded-Host: evil.example\n", "Accept: text/css\n", "X-Original-URL: /profile\n"):
+                answer = careless.get(f"{demo.ELM}.{BASE}", trick, headers)
+                assert answer.status in (303, 400, 404) and answer.header("X-Cache") != "HIT", trick
+
+
+@pytest.mark.slow
+def test_planted_a_cache_that_does_not_listen(door: Door) -> None:
+    with cached(door, "proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;") as deaf, pytest.raises(AssertionError):
+        nothing_private_is_kept(deaf)
+
+
+@pytest.mark.slow
+def test_the_headers_survive_the_outer_door(door: Door) -> None:
+    """As the application says them, each once, with the transport's own."""
+    maria = Visitor(door.app, f"https://{demo.ELM}.{BASE}").sign_in("maria@family.example")
+    ids = route_map.ids_of(door.app, demo.ELM, "Leo Lopez")
+    world = World(door.app, ids, {})
+    for route in (route for route in DECLARED if route.face == "portal" and "GET" in route.methods):
+        answer = ask(maria, route, "GET", ids)
+        assert not list(faults(world, answer, holds_secret="<secret>" in route.rule, may_be_kept=is_file(route))), str(route)
+        assert answer.headers.getlist("Strict-Transport-Security") == ["max-age=63072000; includeSubDomains; preload"]

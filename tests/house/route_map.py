@@ -47,6 +47,7 @@ FACES = {
 }
 SUBDOMAINS = {"admin": "admin", "<portal_slug:slug>": "portal", "": "front door", "<any_host>": "every host"}
 CLINIC_IN_PATH = "/<portal_slug:slug>"
+MADE_UP_ID = UUID("00000000-0000-4000-8000-000000000000")
 PEOPLE = {
     "anonymous": None,
     "ana": ("admin", "ana@elm.example"),

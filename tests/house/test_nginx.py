@@ -1,175 +1,193 @@
-"""nginx.conf as it stands in the repository, in front of the real application.
+"""nginx.conf: what a deployer copies says what it should, and nginx does what it says.
 
-Lost if it fails: the proxy and the application disagree about whose portal a request is for.
+Lost if it fails: large files are refused where families send them, or taken everywhere; one machine asks for everybody;
+or nginx's own error pages go out bare. What attackers try at the door is in tests/attack.
 """
 
-import os
+import base64
+import hashlib
 import re
-import shutil
-import socket
-import ssl
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from pathlib import Path
-from threading import Thread
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from werkzeug.serving import make_server
 
-from tenancy import clock
-from tenancy.database import db
-from tests.conftest import Cluster
-from wsgi import create_app
+from clinic import demo
+from tests.house import route_map
+from tests.outer_door import BASE, ROOT, Answer, Door
 
-pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-BASE = "portal.test"
+CONF = (ROOT / "nginx.conf").read_text()
+ELM = f"{demo.ELM}.{BASE}"
+HEADERS = (
+    *("Strict-Transport-Security", "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"),
+    *("Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Permissions-Policy", "Cache-Control"),
+)
+LOGO = "/clinic-options/look"  # its form may be sent without a file
 
 
-@dataclass
-class Door:
-    port: int
-
-    def ask(self, request: str, *, name: str) -> tuple[int, str]:
-        """Send raw bytes in a TLS session for `name`; returns (status, whole answer)."""
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname=name) as secure,
-        ):
-            secure.sendall(request.replace("\n", "\r\n").encode())
-            answer = b""
-            while piece := secure.recv(65536):
-                answer += piece
-        return int(answer.split()[1]), answer.decode(errors="replace")
+def location_of_files(text: str) -> re.Pattern[str]:
+    """The addresses to which nginx lets large bodies through."""
+    (found,) = re.findall(r"location ~ (\S+) \{\s+client_max_body_size 21m;", text)
+    return re.compile(found)
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def mistaken(text: str) -> Iterator[str]:
+    """Addresses that take files and are not let through, or take none and are."""
+    places = location_of_files(text)
+    ids = {kind: route_map.MADE_UP_ID for kind in route_map.KINDS}
+    for route in route_map.declared():
+        if "POST" in route.methods and not set(route.given):
+            takes_files = "=pdf" in route.form.values() or route.rule == LOGO or route.rule.endswith("conversations/new")
+            if bool(places.search(route.path(ids))) != takes_files:
+                yield str(route)
 
 
-def _certificate(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, BASE)])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(clock.now() - timedelta(days=1))
-        .not_valid_after(clock.now() + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "cert.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+def test_files_are_taken_where_a_form_has_a_place_for_them() -> None:
+    assert not list(mistaken(CONF))
 
 
-@pytest.fixture(scope="module")
-def door(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(program).exists() and not os.environ.get("PORTICO_EVERY_TIER"):
-        pytest.skip("nginx is not installed here; ./test --every-tier installs it.")
-    folder = tmp_path_factory.mktemp("nginx")
-    _certificate(folder)
-    settings = replace(cluster.copy(), scheme="https", base=BASE, port=None)
-    app = create_app(settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    port = _free_port()
-    text = (ROOT / "nginx.conf").read_text().replace("portal.example", BASE).replace(r"portal\.example", r"portal\.test")
-    for ours, theirs in (
-        ("/run/nginx.pid", f"{folder}/nginx.pid"),
-        ("/var/log/nginx/portico.log", f"{folder}/access.log"),
-        (f"/etc/portico/{BASE}.pem", f"{folder}/cert.pem"),
-        (f"/etc/portico/{BASE}.key", f"{folder}/cert.key"),
-        ("unix:/run/portico/gunicorn.sock", f"127.0.0.1:{server.server_port}"),
-        ("listen 443", f"listen 127.0.0.1:{port}"),
-        ("listen 80", f"listen 127.0.0.1:{_free_port()}"),
-        ("http {\n", "http {\n" + "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in TEMPORARY)),
-    ):
-        text = text.replace(ours, theirs)
-    (folder / "nginx.conf").write_text("daemon off;\n" + ("user root;\n" if os.geteuid() == 0 else "") + text)
-    with subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]) as process:
-        try:
-            _wait(port, folder)
-            yield Door(port)
-        finally:
-            process.terminate()
-            server.shutdown()
-            thread.join()
-            server.server_close()
-            with app.app_context():
-                db.engine.dispose()
-            cluster.drop(settings)
+def test_planted_files_are_taken_everywhere_or_nowhere() -> None:
+    places = location_of_files(CONF).pattern
+    assert list(mistaken(CONF.replace(places, "^/"))) and list(mistaken(CONF.replace(places, "^/nowhere$")))
 
 
-TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+def test_what_is_to_be_changed_is_marked() -> None:
+    marked = [line for line in CONF.splitlines() if "HERE" in line]
+    theirs = r"portal\.example|portal\\\.example|/etc/|/var/log|unix:"
+    assert not [line for line in CONF.splitlines()[6:] if re.search(theirs, line.partition("#")[0]) and line not in marked]
 
 
-def _wait(port: int, folder: Path) -> None:
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    log = folder / "error.log"
-    raise AssertionError(log.read_text() if log.exists() else "nginx did not start")
+def test_the_style_of_its_pages_is_the_one_that_is_let_in() -> None:
+    (style,), (allowed,) = re.findall(r"<style>(.*?)</style>", CONF), re.findall(r"style-src 'sha256-([^']+)'", CONF)
+    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() == allowed
 
 
-def test_a_portal_answers_over_tls_with_a_host_only_secure_cookie(door: Door) -> None:
-    host = f"elm-street.{BASE}"
-    status, answer = door.ask(f"GET /sign-in HTTP/1.1\nHost: {host}\nConnection: close\n\n", name=host)
-    assert status == 200
-    cookie = re.search(r"Set-Cookie: (__Host-portico=.*)", answer)
-    assert cookie and "Secure" in cookie[1] and "Domain" not in cookie[1] and "HttpOnly" in cookie[1]
-    assert "Strict-Transport-Security" in answer and "Elm Street" in answer
+def test_no_request_line_with_a_secret_is_written() -> None:
+    (pattern,) = re.findall(r'"~(\^\(\?<before>[^"]+)" \$before', CONF)
+    logged = re.compile(pattern.replace("?<", "?P<"))
+    for prefix in ("", f"/{demo.ELM}"):
+        found = logged.match(f"{prefix}/link/invitation/secret")
+        assert found and found["before"] == f"{prefix}/link/invitation"
+    assert "$request " not in CONF and "$request_uri\"" not in CONF and "$args" not in CONF and "referer" not in CONF
 
 
+pages = pytest.mark.slow
+
+
+def wears_every_header(answer: Answer) -> None:
+    for name in HEADERS:
+        assert answer.header(name) and ", " not in answer.header(name).partition("=")[0], (answer.status, name)
+    assert answer.header("Strict-Transport-Security") == "max-age=63072000; includeSubDomains; preload"
+    assert answer.header("Server") == "nginx"
+
+
+def every_own_page(door: Door) -> None:
+    """Each status that nginx itself answers with."""
+    post = f"POST /profile HTTP/1.1\nHost: {ELM}\nConnection: close\n"
+    asked = {
+        400: f"GET / HTTP/1.1\nHost: {ELM}\nHost: {ELM}\n\n",
+        405: f"DELETE / HTTP/1.1\nHost: {ELM}\nConnection: close\n\n",
+        413: f"{post}Content-Length: 2000000\n\n",
+        414: f"GET /{'x' * 9_000} HTTP/1.1\nHost: {ELM}\nConnection: close\n\n",
+        421: "GET / HTTP/1.1\nHost: evil.example\nConnection: close\n\n",
+        431: f"GET / HTTP/1.1\nHost: {ELM}\nX: {'x' * 40_000}\nConnection: close\n\n",
+    }
+    for status, request in asked.items():
+        answer = door.ask(request)
+        assert answer.status == status
+        wears_every_header(answer)
+        assert not answer.header("Set-Cookie") and "script" not in answer.text
+        if status in (413, 414, 421, 431):
+            assert "<h1>" in answer.text and "<p>" in answer.text
+
+
+@pages
+def test_its_own_pages_wear_every_header_and_say_what_to_do(door: Door) -> None:
+    every_own_page(door)
+
+
+@pages
+def test_the_applications_answers_wear_each_header_once(door: Door) -> None:
+    for host, path in ((ELM, "/sign-in"), (ELM, "/nowhere"), (f"admin.{BASE}", "/"), (BASE, "/"), (ELM, "/profile")):
+        answer = door.get(host, path)
+        wears_every_header(answer)
+        names = [name.lower() for name, _ in answer.headers]
+        assert all(names.count(name.lower()) == 1 for name in HEADERS), (path, answer.headers)
+    assert "nonce-" in door.get(ELM).header("Content-Security-Policy")
+
+
+@pages
+def test_when_the_application_is_away_people_are_told(door: Door) -> None:
+    with door.rebuilt((f"unix:{door.inner_socket}", f"unix:{door.folder}/nobody.sock")) as alone:
+        answer = alone.get(ELM)
+    assert answer.status == 502 and "Please come back in a moment" in answer.text
+    wears_every_header(answer)
+
+
+@pages
+def test_planted_bare_pages(door: Door) -> None:
+    weak = ("add_header X-Content-Type-Options $nosniff always;", "add_header X-Content-Type-Options $nosniff;")
+    with door.rebuilt(weak) as bare, pytest.raises(AssertionError):
+        every_own_page(bare)
+
+
+@pages
 @pytest.mark.parametrize(
-    ("name", "host"),
+    ("path", "size", "is_let_in"),
     [
-        (f"elm-street.{BASE}", f"oak-hill.{BASE}"),
-        (f"elm-street.{BASE}", "evil.example"),
-        (f"elm-street.{BASE}", f"a.b.{BASE}"),
-        (f"elm-street.{BASE}", f"elm-street.{BASE}.evil.example"),
-        (f"elm-street.{BASE}", ""),
+        ("/profile", 900_000, True),
+        ("/profile", 1_100_000, False),
+        ("/sign-in", 60_000, True),
+        ("/sign-in", 70_000, False),
+        ("/link/invitation", 70_000, False),
+        (f"/patients/{route_map.MADE_UP_ID}/conversations/new", 20_000_000, True),
+        (f"/patients/{route_map.MADE_UP_ID}/conversations/{route_map.MADE_UP_ID}", 23_000_000, False),
     ],
 )
-def test_a_host_that_is_not_the_one_of_the_handshake_is_turned_away(door: Door, name: str, host: str) -> None:
-    status, answer = door.ask(f"GET /sign-in HTTP/1.1\nHost: {host}\nConnection: close\n\n", name=name)
-    assert status in (400, 404, 421)
-    assert "Set-Cookie" not in answer and "Location" not in answer
+def test_bodies_are_as_large_as_their_place_needs(door: Door, path: str, size: int, is_let_in: bool) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: {ELM}\r\nConnection: close\r\nContent-Length: {size}\r\n"
+    answer = door.ask(f"{head}Content-Type: text/plain\r\n\r\n".encode() + b"x" * size)
+    assert answer.status == (403 if is_let_in else 413)
 
 
-def test_an_absolute_address_and_the_host_header_cannot_name_two_clinics(door: Door) -> None:
-    request = f"GET https://elm-street.{BASE}/sign-in HTTP/1.1\nHost: oak-hill.{BASE}\nConnection: close\n\n"
-    status, answer = door.ask(request, name=f"elm-street.{BASE}")
-    assert "Oak Hill" not in answer
-    assert status in (200, 400, 421)
+def tries_are_counted(door: Door, path: str, method: str, at_most: int) -> None:
+    """From one address; another one is let in all the while."""
+    request = f"{method} {path} HTTP/1.1\nHost: {ELM}\nContent-Length: 0\nConnection: close\n\n"
+    with door.watched() as seen:
+        answers = [door.ask(request, source="127.201.0.1") for _ in range(at_most)]
+        other = door.ask(request, source="127.202.0.1")
+    refused = [answer for answer in answers if answer.status == 429]
+    assert refused and other.status != 429 and answers[0].status != 429
+    assert len(seen) == at_most - len(refused) + 1
+    assert "Wait a minute" in refused[0].text
+    wears_every_header(refused[0])
 
 
-def test_what_a_client_says_of_forwarding_changes_nothing(door: Door) -> None:
-    host = f"elm-street.{BASE}"
-    lies = f"X-Forwarded-Host: oak-hill.{BASE}\nX-Forwarded-Proto: http\nForwarded: host=oak-hill.{BASE}\n"
-    status, answer = door.ask(f"GET /sign-in HTTP/1.1\nHost: {host}\n{lies}Connection: close\n\n", name=host)
-    assert status == 200 and "Elm Street" in answer and "Oak Hill" not in answer
-    assert "__Host-portico" in answer
+@pages
+def test_signing_in_is_tried_so_often_and_no_more(door: Door) -> None:
+    tries_are_counted(door, "/sign-in", "POST", 36)
+    with door.watched() as seen:
+        assert door.get(ELM, source="127.201.0.1").status == 200, "looking is not trying"
+    assert seen
+
+
+@pages
+def test_links_are_tried_so_often_and_no_more(door: Door) -> None:
+    tries_are_counted(door, "/link/invitation/made-up", "GET", 70)
+
+
+@pages
+def test_planted_no_limit(door: Door) -> None:
+    with door.rebuilt(("limit_req zone=sign_in burst=30 nodelay;", "")) as weak, pytest.raises(AssertionError):
+        tries_are_counted(weak, "/sign-in", "POST", 36)
+
+
+@pages
+def test_neither_queries_nor_secrets_are_in_its_logs(door: Door) -> None:
+    door.get(ELM, "/link/invitation/a-very-secret-word?and=a-secret-query", "Referer: https://a-secret-page.example/\n")
+    door.get(f"admin.{BASE}", f"/{demo.ELM}/link/staff-invitation/a-very-secret-word")
+    with door.rebuilt((f"unix:{door.inner_socket}", f"unix:{door.folder}/nobody.sock")) as alone:
+        alone.get(ELM, "/link/invitation/a-very-secret-word?and=a-secret-query")
+    logs = [path for path in door.folder.rglob("*.log") if path != door.log]
+    lines = [line for path in logs for line in path.read_text(errors="replace").splitlines()]
+    assert any('"GET /link/invitation"' in line for line in lines)
+    assert not [line for line in lines if re.search("a-(very-)?secret", line)]

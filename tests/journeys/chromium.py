@@ -24,8 +24,8 @@ def find() -> str | None:
 
 
 @contextmanager
-def opened(program: str) -> Iterator[Browser]:
+def opened(program: str, *arguments: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *arguments])
         yield browser
         browser.close()

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from clinic import demo
@@ -40,13 +42,17 @@ def browser() -> Iterator[Browser]:
 
     For one module: while Playwright's loop stands, no other test of this process may run one of its own.
     """
+    with chromium.opened(program_of_browser()) as browser:
+        yield browser
+
+
+def program_of_browser() -> str:
     program = chromium.find()
     if program is None:
         if os.environ.get("PORTICO_EVERY_TIER"):
             pytest.fail("Chromium is not installed (Debian: apt-get install chromium).")
         pytest.skip("Chromium is not installed.")
-    with chromium.opened(program) as browser:
-        yield browser
+    return program
 
 
 @pytest.fixture
@@ -78,22 +84,23 @@ SignIn = Callable[[Page, str, str], None]
 
 @pytest.fixture
 def sign_in(portico: Running) -> SignIn:
-    """Sign in at a face's address; staff with the demo's authenticator app."""
+    """Sign in at a face's address."""
+    return partial(sign_in_at, portico.app)
 
-    def sign_in_at(page: Page, address: str, email: str) -> None:
-        page.goto(f"{address}sign-in")
-        page.get_by_label("E-mail").fill(email)
-        page.get_by_label("Password").fill(demo.PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        parts = urlsplit(address)
-        if str(parts.hostname).startswith("admin."):
-            page.wait_for_url(f"{address}sign-in/code?**")
-            inside.forget_spent_codes(portico.app, parts.path.strip("/"), email)
-            page.get_by_label("Six-digit code").fill(app_code())
-            page.get_by_role("button", name="Go on").click()
-        page.wait_for_url(address)
 
-    return sign_in_at
+def sign_in_at(app: Flask, page: Page, address: str, email: str) -> None:
+    """Staff with the demo's authenticator app. `app` looks into the database that is signed in to."""
+    page.goto(f"{address}sign-in")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(demo.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    parts = urlsplit(address)
+    if str(parts.hostname).startswith("admin."):
+        page.wait_for_url(f"{address}sign-in/code?**")
+        inside.forget_spent_codes(app, parts.path.strip("/"), email)
+        page.get_by_label("Six-digit code").fill(app_code())
+        page.get_by_role("button", name="Go on").click()
+    page.wait_for_url(address)
 
 
 def set_up_app(page: Page) -> None:

@@ -28,7 +28,7 @@ class Running:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = replace(settings, port=free_port(), mail_port=free_port())
         self.app: Flask = create_app(self.settings)
-        self.environment = _environment(self.settings)
+        self.environment = environment_of(self.settings)
         self.mailbox = Mailbox(folder / "letters")
         logs = folder / "logs"
         logs.mkdir()
@@ -94,7 +94,8 @@ class Running:
         return found[0]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What a process of Portico with these settings is started with."""
     ours = ("PORTICO_", "DATABASE_", "FLASK_", "GUNICORN_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return inherited | {
@@ -106,6 +107,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "PORTICO_MAIL_SECURITY": settings.mail_security,
         "PORTICO_MAIL_SENDER": settings.mail_sender,
         "PORTICO_OPERATOR": settings.operator or "",
+        "PORTICO_TRUSTED_PROXY": settings.trusted_proxy or "",
         "DATABASE_URL": settings.database_url,
     }
 
