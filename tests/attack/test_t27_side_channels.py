@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import event, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
@@ -289,3 +290,56 @@ def test_search_finds_nobody_of_the_other_clinic(app: Flask) -> None:
     with inside(app, demo.ELM):
         assert len(db.session.scalars(select(Patient).where(Patient.name == "Leo Lopez")).all()) == 1
         assert user("omar@family.example").name == "Omar Haddad"
+
+
+def upserted(app: Flask, name: str, update: bool) -> int:
+    """How many rows an insert-or-else by Oak Hill's staff says it wrote."""
+    with inside(app, demo.OAK):
+        row = upsert(document_types.DocumentType).values(
+            clinic_id=tenant.current_clinic_id(), name=name, position=99, is_visible_on_portal=False
+        )
+        keys = ["clinic_id", "name"]
+        row = row.on_conflict_do_update(index_elements=keys, set_={"position": 99}) if update else row.on_conflict_do_nothing()
+        return len(db.session.execute(row.returning(document_types.DocumentType.id)).all())
+
+
+def check_upserts(app: Flask) -> None:
+    with inside(app, demo.ELM):
+        document_types.add("Elm's own kind of letter")
+    assert upserted(app, "Elm's own kind of letter", update=False) == 1
+    assert upserted(app, "Elm's own kind of letter", update=False) == 0  # now it is Oak's too
+    assert upserted(app, "Elm's own kind of letter", update=True) == 1
+    with inside(app, demo.ELM):
+        assert db.session.scalars(select(document_types.DocumentType.position).where(document_types.DocumentType.name == "Elm's own kind of letter")).one() != 99
+
+
+def test_an_insert_or_else_meets_only_the_own_clinic_s_rows(app: Flask) -> None:
+    """"Nothing was written" would say: the other clinic has it."""
+    check_upserts(app)
+
+
+def test_planted_a_name_that_only_one_clinic_can_have(committed_app: Flask, administrator: Administrator) -> None:
+    administrator.execute("DELETE FROM document_contents; DELETE FROM documents; DELETE FROM document_types WHERE clinic_id IN (SELECT clinic_id FROM clinic_addresses WHERE slug = 'oak-hill')")
+    administrator.execute("CREATE UNIQUE INDEX everywhere ON document_types (name)")
+    with pytest.raises(AssertionError):
+        check_upserts(committed_app)
+
+
+def running_statements(administrator: Administrator) -> str:
+    """What the server shows of every connection's last statement: to the login, of all clinics."""
+    mine = "SELECT string_agg(query, ' ') FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    return str(administrator.execute(mine).fetchone()[0])  # type: ignore[index, str-bytes-safe]
+
+
+def test_what_is_typed_does_not_stand_in_the_server_s_list_of_statements(committed_app: Flask, administrator: Administrator) -> None:
+    """All clinics share one login, which reads that list: a name sought at one clinic must not be there for another."""
+    with inside(committed_app, demo.ELM):
+        assert patients.search("cnryleo") == []
+        assert "patients" in running_statements(administrator)
+        assert "cnryleo" not in running_statements(administrator)
+
+
+def test_planted_a_value_written_into_its_statement(committed_app: Flask, administrator: Administrator) -> None:
+    with inside(committed_app, demo.ELM):
+        db.session.execute(text("SELECT id FROM patients WHERE name = 'cnryleo'"))
+        assert "cnryleo" in running_statements(administrator)
