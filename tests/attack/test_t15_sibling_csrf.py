@@ -224,7 +224,7 @@ def test_a_siblings_preflight_gets_no_leave(world: World) -> None:
     sibling = {"Origin": "http://evil-clinic.localhost:8000", "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-csrftoken"}
     for route in DECLARED:
-        for method in sorted(route.methods & {"OPTIONS", "GET"}):
+        for method in ("OPTIONS", "GET") if route.rule in ("/", "/profile", "/sign-in") else ("OPTIONS",):
             visitor = world.at(route.face)
             saying(visitor, sibling)
             answer = ask(visitor, route, method, world.ids, headers=asks)

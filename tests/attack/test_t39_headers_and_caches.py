@@ -92,13 +92,13 @@ def faults_of_policy(world: World, answer: TestResponse) -> Iterator[str]:
 
 
 def faults_everywhere(world: World, routes: list[Route]) -> list[str]:
-    """Every route, by every method, asked by everybody, as it stands and of somebody else's things."""
+    """Every route, by every method, asked by one person of each verdict; looked at also where nothing is."""
     found = []
     strangers = route_map.made_up(world.ids)
     for route in routes:
-        for person in PEOPLE:
+        for person in {verdict: person for person, verdict in route.gate.items()}.values():
             for method in sorted(route.methods):
-                for ids in (world.ids, strangers) if route.ids else (world.ids,):
+                for ids in (world.ids, strangers) if route.ids and method == "GET" else (world.ids,):
                     with undone(world.app):
                         visitor = world.at[person, route.face]
                         answer = ask(visitor.at(visitor.base_url), route, method, ids)
@@ -166,17 +166,17 @@ def test_over_tls_browsers_are_told_to_come_back_over_tls_only() -> None:
     assert [value for name, value in said if name.lower() == "content-security-policy"] == ["default-src 'self'"]
 
 
-def kept_under_another_name(world: World) -> list[str]:
+def kept_under_another_name(world: World, routes: list[Route]) -> list[str]:
     """Pages that answer under an address which a careless cache takes for a file's."""
     found = []
-    for route in DECLARED:
+    for route in routes:
         person = next((each for each in ("maria", "ana") if route.gate[each] == "in"), "anonymous")
         visitor = world.at[person, route.face]
         if "GET" not in route.methods or set(route.given) - {"version"} or "/link/" in route.rule:  # any word is a secret
             continue
         path = route.path(world.ids)
-        for asked in (*(path + trick for trick in TRICKS), f"/{path}", path.replace("/", "//"), f"{path}/.", f"{path}/../x.css"):
-            if asked.count("/") > 1 or asked != path:
+        for asked in (*(path + trick for trick in TRICKS), f"/{path}", f"/{path[1:].replace('/', '//')}", f"{path}/.", f"{path}/../x.css"):
+            if asked != path:
                 raw = unquote_to_bytes(asked).decode("latin-1")
                 answer = visitor.client.get("/", base_url=visitor.base_url, environ_overrides={"PATH_INFO": raw})
                 if answer.status_code != 404:
@@ -184,8 +184,9 @@ def kept_under_another_name(world: World) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_page_answers_under_the_name_of_a_file(world: World) -> None:
-    assert not (found := kept_under_another_name(world)), "\n".join(found)
+    assert not (found := kept_under_another_name(world, DECLARED)), "\n".join(found)
 
 
 def test_nobody_is_told_that_nothing_has_changed(world: World) -> None:
@@ -195,7 +196,7 @@ def test_nobody_is_told_that_nothing_has_changed(world: World) -> None:
         person = next((each for each in ("maria", "ana") if route.gate[each] == "in"), "anonymous")
         visitor = world.at["ben" if is_download(route) else person, route.face]  # who may not have the file
         plain, again = (ask(visitor, route, "GET", world.ids, headers=extra) for extra in ({}, later))
-        assert again.status_code == plain.status_code and len(again.data) == len(plain.data), str(route)
+        assert again.status_code == plain.status_code and bool(again.data) == bool(plain.data), str(route)
 
 
 WEAK = [route for route in DECLARED if route.rule in ("/profile", "/patients/<uuid:patient_id>/documents/<uuid:document_id>/file")]
@@ -237,7 +238,7 @@ def test_planted_slashes_are_forgiven(world: World, monkeypatch: pytest.MonkeyPa
     for rule in world.app.url_map.iter_rules():
         monkeypatch.setattr(rule, "merge_slashes", True)
     monkeypatch.setattr(world.app.url_map._matcher, "merge_slashes", True)
-    assert kept_under_another_name(world)
+    assert kept_under_another_name(world, WEAK)
 
 
 # Through the outer door, and through one that somebody made faster without thinking.
