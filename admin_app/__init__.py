@@ -25,5 +25,6 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     second_factors,
     sessions,
     sign_in,
+    sign_in_resets,
     staff,
 )

@@ -15,7 +15,6 @@ from clinic.portal_users import PortalUserState
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound
-from ui.factor_forms import ButtonForm
 from ui.forms import tidy
 from ui.looks import shows
 
@@ -67,25 +66,6 @@ def portal_user_password_reset(portal_user_id: UUID) -> AnyResponse:
     else:
         flash(_("Only an active portal user has a password to reset."), "error")
     return go("portal_user", portal_user_id=portal_user_id)
-
-
-@admin.route("/portal-users/<uuid:portal_user_id>/sign-in-reset", methods=["GET", "POST"])
-@needs(Right.ADMIN, fresh=True)
-def portal_user_sign_in_reset(portal_user_id: UUID) -> AnyResponse:
-    """For somebody without their second factor: a link goes to them by mail, a code by word of mouth."""
-    form = ButtonForm()
-    if form.validate_on_submit():
-        try:
-            with transaction():
-                sign_in.start_reset(Holder(portal_user_id=portal_user_id))
-        except Conflict as conflict:
-            too_late(conflict)
-            return go("portal_user", portal_user_id=portal_user_id)
-        return go("portal_user_sign_in_reset", portal_user_id=portal_user_id)
-    with transaction():
-        row = portal_users.row_of(portal_user_id)
-        opened = sign_in.find_open_reset(Holder(portal_user_id=portal_user_id))
-    return page("admin/portal_users/sign_in_reset.html", row=row, opened=opened, form=form)
 
 
 @admin.post("/portal-users/<uuid:portal_user_id>/deactivation")

@@ -37,7 +37,7 @@ def authenticator() -> AnyResponse:
         except Refused as refusal:
             form.refuse(refusal)
         else:
-            return _changed(change, _("Your authenticator app is set up."))
+            return _changed(change, _("Your authenticator app is set up"))
     with guards.own_sign_in() as live:
         factors = second_factors.of_holder(live.holder)
         offer = sign_in.offer_authenticator(person.token, person.member.email)
@@ -60,7 +60,7 @@ def recovery_codes_renewal() -> AnyResponse:
     except Conflict as conflict:
         too_late(conflict)
         return go("second_factor")
-    return _changed(change, _("You have new recovery codes."))
+    return _changed(change, _("You have new recovery codes"))
 
 
 def _changed(change: FactorChange, title: str) -> AnyResponse:

@@ -50,7 +50,7 @@ def staff_list() -> Response:
 
 
 @admin.route("/staff/new", methods=["GET", "POST"])
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def new_staff_member() -> AnyResponse:
     form = StaffInvitationForm()
     if form.validate_on_submit():
@@ -66,13 +66,13 @@ def new_staff_member() -> AnyResponse:
 
 
 @admin.get("/staff/<uuid:staff_member_id>")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def staff_member(staff_member_id: UUID) -> Response:
     return _member_page(staff_member_id)
 
 
 @admin.post("/staff/<uuid:staff_member_id>/role")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def staff_member_role(staff_member_id: UUID) -> AnyResponse:
     form = RoleForm()
     if not form.validate_on_submit():
@@ -87,7 +87,7 @@ def staff_member_role(staff_member_id: UUID) -> AnyResponse:
 
 
 @admin.post("/staff/<uuid:staff_member_id>/resending")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def staff_member_resending(staff_member_id: UUID) -> AnyResponse:
     try:
         with transaction():
@@ -99,7 +99,7 @@ def staff_member_resending(staff_member_id: UUID) -> AnyResponse:
 
 
 @admin.post("/staff/<uuid:staff_member_id>/password-reset")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def staff_member_password_reset(staff_member_id: UUID) -> AnyResponse:
     with transaction():
         member = staff.get(staff_member_id, lock=True)
@@ -113,7 +113,7 @@ def staff_member_password_reset(staff_member_id: UUID) -> AnyResponse:
 
 
 @admin.post("/staff/<uuid:staff_member_id>/deactivation")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def staff_member_deactivation(staff_member_id: UUID) -> AnyResponse:
     try:
         with transaction():
@@ -125,7 +125,7 @@ def staff_member_deactivation(staff_member_id: UUID) -> AnyResponse:
 
 
 @admin.post("/staff/<uuid:staff_member_id>/reactivation")
-@needs(Right.ADMIN)
+@needs(Right.ADMIN, fresh=True)
 def staff_member_reactivation(staff_member_id: UUID) -> AnyResponse:
     try:
         with transaction():

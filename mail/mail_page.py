@@ -43,7 +43,7 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
   a { color: #0b5c8a } li { margin: .75rem 0 } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f8; padding: 1rem; font: inherit }
   iframe { width: 100%; height: 36rem; border: 1px solid #c8d0d8; background: #fff }
-  iframe.code { height: 7.5rem; border: 0; border-radius: .75rem; background: #f4f6f8 } .quiet { color: #52616f }
+  iframe.code { height: 9.5rem; border: 0; border-radius: .75rem; background: #f4f6f8 } .quiet { color: #52616f }
 </style>
 {% if letter %}
 <p><a href="{{ url_for('letters') }}">All letters</a></p>

@@ -36,7 +36,7 @@ def set_up() -> Any:
         except Refused as refusal:
             form.refuse(refusal)
         else:
-            return _changed(change, _("Your authenticator app is set up."))
+            return _changed(change, _("Your authenticator app is set up"))
     with guards.own_sign_in() as live:
         factors = second_factors.of_holder(live.holder)
         offer = sign_in.offer_authenticator(person.token, person.email)
@@ -70,7 +70,7 @@ def renew_codes() -> Any:
             change = sign_in.renew_codes(live)
     except Conflict as conflict:
         return _not_done(conflict)
-    return _changed(change, _("You have new recovery codes."))
+    return _changed(change, _("You have new recovery codes"))
 
 
 def _not_done(refusal: Refused | Conflict) -> Response:

@@ -12,7 +12,7 @@ class CodeField(wtforms.StringField):
     """Digits from an app: a phone shows its number pad and offers a code that it knows."""
 
     def __init__(self, label: Any = None, validators: Any = None, **kwargs: Any) -> None:
-        kwargs["render_kw"] = {"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 12, "class": "input input-short"}
+        kwargs["render_kw"] = {"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 12}
         super().__init__(label, validators, **kwargs)
 
 

@@ -15,12 +15,13 @@ from werkzeug.test import TestResponse
 from clinic import demo, invitations, mailed_links, patients, portal_settings, portal_users, sign_in
 from clinic.mailed_links import LASTS, LinkState
 from clinic.patients import PatientDetails, PatientStatus
+from clinic.sign_in import people
 from tenancy import clock
 from tenancy.database import db
 from tenancy.link_tokens import ON_ADMIN_HOST, Purpose
 from tenancy.tenant import Role
 from tests.conftest import BASE, PORT
-from tests.inside import ADDRESSEES, EMAIL_CHANGES, inside, path_of, patient, send_link, user
+from tests.inside import ADDRESSEES, EMAIL_CHANGES, inside, member, path_of, patient, send_link, user
 from tests.visitor import Visitor
 
 ELM_HOST, OAK_HOST, ADMIN_HOST, NEW_HOST = (
@@ -35,6 +36,7 @@ WATCHED = {
     Role.STAFF: ("letters", "audit_entries"),
 }
 BOTH = (Purpose.INVITATION, Purpose.PASSWORD_RESET)
+RESETS = (Purpose.SIGN_IN_RESET, Purpose.STAFF_SIGN_IN_RESET)
 
 
 def visitor(app: Flask, purpose: Purpose, host: str = ELM_HOST) -> Visitor:
@@ -63,7 +65,17 @@ def use(app: Flask, purpose: Purpose, path: str, host: str = ELM_HOST, slug: str
         person.sign_in(ADDRESSEES[purpose], f"/{slug}" if purpose in ON_ADMIN_HOST else "")
     person.get(page_of(purpose, slug))
     person.get(f"/{slug}/sign-in" if purpose in ON_ADMIN_HOST else "/sign-in")  # a form token even where the page has no form
-    return person.post(page_of(purpose, slug), FORM)
+    return person.post(page_of(purpose, slug), FORM | told(app, purpose))
+
+
+def told(app: Flask, purpose: Purpose) -> dict[str, str]:
+    """What the clinic tells whoever it resets, beside the link."""
+    if purpose not in RESETS:
+        return {}
+    with inside(app, demo.ELM):
+        person = (member if purpose in ON_ADMIN_HOST else user)(ADDRESSEES[purpose])
+        opened = sign_in.find_open_reset(person.holder)
+    return {"code": opened.code if opened else "00000000"}
 
 
 def worked(purpose: Purpose, answer: TestResponse) -> bool:
@@ -163,6 +175,7 @@ OVER = [
     (Purpose.INVITATION, unlinked),
     (Purpose.INVITATION, discharged),
     (Purpose.PASSWORD_RESET, password_changed),
+    *((Purpose.SIGN_IN_RESET, ending) for ending in (used, expired_by_a_second, superseded, deactivated)),
 ]  # fmt: skip
 
 
@@ -196,7 +209,7 @@ def test_planted_links_that_are_always_good(
     app: Flask, monkeypatch: pytest.MonkeyPatch, purpose: Purpose, ending: Ending
 ) -> None:
     monkeypatch.setattr(invitations, "_state", lambda link, user: LinkState.GOOD)
-    monkeypatch.setattr(sign_in, "_state", lambda link, person: LinkState.GOOD)
+    monkeypatch.setattr(people, "state_of", lambda link, person: LinkState.GOOD)
     with pytest.raises(AssertionError):
         check_is_over(app, purpose, ending)
 

@@ -148,6 +148,8 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop("/portal-users", "admin.portal_users_list"),
         Stop("/portal-users?q=nobody", "admin.portal_users_list"),
         Stop(f"/portal-users/{found.users['maria']}/sign-in-reset", "admin.portal_user_sign_in_reset"),
+        Stop(f"/staff/{found.staff['fay']}/sign-in-reset", "admin.staff_member_sign_in_reset"),
+        Stop(f"/staff/{found.staff['fay']}/sign-in-reset", "admin.staff_member_sign_in_reset", press("Reset the sign-in")),
         Stop("/confirmation", "admin.confirmation"),
         Stop("/confirmation", "admin.confirmation", press("Confirm"), 422),
         Stop("/profile/password", "admin.profile_password"),
