@@ -134,6 +134,16 @@ def test_without_a_factor_there_are_no_recovery_codes(app: Flask, maria: Visitor
     assert "come with a second factor" in maria.read(FACTOR)
 
 
+def test_a_code_without_an_app_and_a_session_that_is_over_open_nothing(app: Flask) -> None:
+    with at_the_door(app, demo.ELM, MARIA) as holder:
+        live, token = live_session(holder, Stage.FACTOR_DUE)
+        assert sign_in.show_code(live, app_code(), FactorKind.AUTHENTICATOR).token is None
+        sessions.end(live.id, "signed out")
+        assert sign_in.show_code(live, app_code(), FactorKind.AUTHENTICATOR).token is None
+        with pytest.raises(Conflict):
+            sign_in.add_authenticator(live, token, app_code(sign_in.offer_authenticator(token, MARIA).secret))
+
+
 # Switching off, and the length of the password
 
 
