@@ -61,7 +61,7 @@ def test_a_migrated_schema_has_no_way_round(administrator: "psycopg.Connection[t
 
 
 @pytest.mark.parametrize("planted", MUTATIONS)
-def test_the_gate_names_each_planted_weakness(
+def test_planted_weaknesses_are_each_named(
     administrator: "psycopg.Connection[tuple[object, ...]]", planted: str
 ) -> None:
     statement, named = MUTATIONS[planted]
