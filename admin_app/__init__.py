@@ -17,6 +17,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     home,
     invitations,
     mailed_links,
+    passkeys,
     patients,
     portal_access,
     portal_settings,

@@ -23,7 +23,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from admin_app import guards, words
 from admin_app.guards import Person
-from clinic import appointment_requests, audit, conversations
+from clinic import appointment_requests, audit, conversations, passkeys
+from clinic.passkeys import RelyingParty
 from clinic.sessions import Stage
 from clinic.staff import Right
 from tenancy import tenant
@@ -32,6 +33,7 @@ from tenancy.database import transaction
 from tenancy.errors import Conflict, NotAllowed, NotFound
 from tenancy.middleware import CLINIC
 from tenancy.settings import Settings
+from tenancy.sites import Admin
 from tenancy.tenant import Role
 from ui import doors, looks, session_life
 from ui.forms import PorticoForm
@@ -73,6 +75,11 @@ def clinic_here() -> ClinicEntry:
 def settings() -> Settings:
     known: Settings = current_app.config["PORTICO"]
     return known
+
+
+def relying_party() -> RelyingParty:
+    """The staff's host. All clinics share it: the clinic is in a passkey's handle, and in what is found."""
+    return passkeys.relying_party(Admin(), settings(), clinic_here().name)
 
 
 def page(template: str, **values: Any) -> Response:

@@ -5,9 +5,9 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from admin_app import guards
-from admin_app.blueprint import admin, go, next_path, page, too_late
+from admin_app.blueprint import admin, go, next_path, page, relying_party, too_late
 from admin_app.guards import needs
-from clinic import second_factors, sign_in
+from clinic import passkeys, second_factors, sign_in
 from clinic.second_factors import recovery_codes
 from clinic.sessions import Stage
 from clinic.sign_in import FactorChange
@@ -22,7 +22,8 @@ from ui.factor_forms import CodeForm
 def second_factor() -> Response:
     with guards.own_sign_in() as live:
         factors, codes_left = second_factors.of_holder(live.holder), recovery_codes.left(live.holder)
-    return page("admin/second_factors/second_factor.html", factors=factors, codes_left=codes_left)
+        own = passkeys.of_holder(live.holder, relying_party())
+    return page("admin/second_factors/second_factor.html", factors=factors, codes_left=codes_left, passkeys=own)
 
 
 @admin.route("/profile/second-factor/authenticator", methods=["GET", "POST"])
@@ -37,7 +38,7 @@ def authenticator() -> AnyResponse:
         except Refused as refusal:
             form.refuse(refusal)
         else:
-            return _changed(change, _("Your authenticator app is set up"))
+            return changed(change, _("Your authenticator app is set up"))
     with guards.own_sign_in() as live:
         factors = second_factors.of_holder(live.holder)
         offer = sign_in.offer_authenticator(person.token, person.member.email)
@@ -60,10 +61,10 @@ def recovery_codes_renewal() -> AnyResponse:
     except Conflict as conflict:
         too_late(conflict)
         return go("second_factor")
-    return _changed(change, _("You have new recovery codes"))
+    return changed(change, _("You have new recovery codes"))
 
 
-def _changed(change: FactorChange, title: str) -> AnyResponse:
+def changed(change: FactorChange, title: str) -> AnyResponse:
     """In a new session: the codes if there are any to show, this once; or on."""
     onward = next_path()
     guards.enter(change.token)

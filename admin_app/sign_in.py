@@ -5,9 +5,9 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
 
 from admin_app import guards
-from admin_app.blueprint import admin, go, next_path, page
+from admin_app.blueprint import admin, go, next_path, page, relying_party
 from admin_app.guards import needs, open_page
-from clinic import reset_requests, sign_in, throttle
+from clinic import passkeys, reset_requests, second_factors, sign_in, throttle
 from clinic.second_factors import FactorKind
 from clinic.sessions import Stage
 from tenancy import known_devices
@@ -41,7 +41,7 @@ def sign_in_page() -> AnyResponse:
                 outcome = sign_in.staff_member(form.email.data, form.password.data)
             tried.was_right = outcome.token is not None
         if outcome.token:
-            return _entered(outcome.token, onward)
+            return entered(outcome.token, onward)
         form.refuse(Refused(sign_in.WRONG))
     return page("admin/sign_in/sign_in.html", form=form)
 
@@ -66,10 +66,23 @@ def _code_page(name: str, form: CodeForm | RecoveryCodeForm, kind: FactorKind) -
             outcome = sign_in.show_code(live, form.code.data, kind)
             tried.was_right = outcome.token is not None
         if outcome.token:
-            return _entered(outcome.token, next_path())
+            return entered(outcome.token, next_path())
         form.code.data = ""
         form.refuse(Refused(sign_in.WRONG_CODES[kind], field="code"))
-    return page(f"admin/sign_in/{name}.html", form=form, next=request.args.get("next"))
+    return code_page(name, form)
+
+
+def code_page(name: str, form: CodeForm | RecoveryCodeForm) -> AnyResponse:
+    with guards.own_sign_in() as live:
+        factors = second_factors.of_holder(live.holder)
+        has_passkey_here = passkeys.work_at(relying_party(), live.holder)
+    return page(
+        f"admin/sign_in/{name}.html",
+        form=form,
+        factors=factors,
+        has_passkey_here=has_passkey_here,
+        next=request.args.get("next"),
+    )
 
 
 @admin.route("/confirmation", methods=["GET", "POST"])
@@ -86,12 +99,24 @@ def confirmation() -> AnyResponse:
             outcome = sign_in.confirm(live, form.password.data, form.code.data if form.code else "")
             tried.was_right = outcome.token is not None
         if outcome.token:
-            return _entered(outcome.token, next_path())
+            return entered(outcome.token, next_path())
         form.refuse(Refused(sign_in.NOT_CONFIRMED))
-    return page("admin/sign_in/confirmation.html", form=form, email=guards.person().member.email)
+    return confirmation_page(form)
 
 
-def _entered(token: str, onward: str) -> AnyResponse:
+def confirmation_page(form: ConfirmationForm) -> AnyResponse:
+    with guards.own_sign_in() as live:
+        has_passkey_here = sign_in.asks_code(live) and passkeys.work_at(relying_party(), live.holder)
+    return page(
+        "admin/sign_in/confirmation.html",
+        form=form,
+        email=guards.person().member.email,
+        has_passkey_here=has_passkey_here,
+        next=request.args.get("next"),
+    )
+
+
+def entered(token: str, onward: str) -> AnyResponse:
     guards.enter(token)
     return redirect(onward, 303)
 

@@ -150,7 +150,8 @@ def idle_limit(holder: Holder) -> timedelta:
 
 
 def of_holder(holder: Holder) -> list[SessionRow]:
-    """The live sessions of one person, the newest first."""
+    """The live sessions of one person, the newest first; not those that stopped at the second factor, lest whoever knows
+    the password alone could crowd the others out."""
     columns = (
         SignInSession.id,
         SignInSession.started_at,
@@ -158,7 +159,7 @@ def of_holder(holder: Holder) -> list[SessionRow]:
         SignInSession.browser,
         SignInSession.network_address,
     )
-    live = select(*columns).where(_of(holder), *_IS_LIVE).order_by(SignInSession.started_at.desc(), SignInSession.id)
+    live = select(*columns).where(_of(holder), SignInSession.stage != Stage.FACTOR_DUE, *_IS_LIVE).order_by(SignInSession.started_at.desc(), SignInSession.id)
     return [SessionRow(*row) for row in db.session.execute(live, _limits(clock.now()))]
 
 

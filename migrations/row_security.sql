@@ -215,11 +215,12 @@ GRANT SELECT ON clinic_keys TO portico_staff;
 -- Staff know that a colleague or a portal user has a second factor. Setting one up, using and replacing one happens at
 -- the door, for oneself: no staff page reads a secret or a recovery code, not even one's own.
 GRANT SELECT ON authenticators TO portico_staff;
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id) ON passkeys TO portico_staff;
 -- Staff issue and end links and end sessions; they read no token, no hash of one, and no password.
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, purpose, email_norm, issued_at, expires_at, misses, ended_at,
               ending, letter_id),
     INSERT, UPDATE (misses, ended_at, ending, letter_id) ON mailed_links TO portico_staff;
-GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, started_at, last_seen_at, ended_at, ended_reason, browser,
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, started_at, last_seen_at, ended_at, ended_reason, stage, browser,
               network_address),
     UPDATE (ended_at, ended_reason) ON sessions TO portico_staff;
 
@@ -264,7 +265,16 @@ CREATE POLICY mine ON authenticator_secrets TO portico_door
 CREATE POLICY mine ON recovery_codes TO portico_door
     USING (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id))
     WITH CHECK (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
+-- A passkey is found before it is known whose it is; using it moves its counter.
+CREATE POLICY door ON passkeys FOR SELECT TO portico_door USING (clinic_id = app.clinic_id());
+CREATE POLICY use ON passkeys FOR UPDATE TO portico_door
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
+CREATE POLICY add ON passkeys FOR INSERT TO portico_door
+    WITH CHECK (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
+CREATE POLICY remove ON passkeys FOR DELETE TO portico_door
+    USING (clinic_id = app.clinic_id() AND app.is_mine(staff_member_id, portal_user_id));
 GRANT SELECT, INSERT, DELETE ON authenticators TO portico_door;
+GRANT SELECT, INSERT, DELETE, UPDATE (name, sign_count, last_used_at, challenged_at) ON passkeys TO portico_door;
 GRANT SELECT, INSERT, UPDATE (last_step) ON authenticator_secrets TO portico_door;
 GRANT SELECT, INSERT, DELETE, UPDATE (used_at) ON recovery_codes TO portico_door;
 
@@ -309,6 +319,8 @@ CREATE POLICY mine ON passwords TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
     WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
 CREATE POLICY mine ON authenticators FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON passkeys FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
 CREATE POLICY mine ON sessions TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
@@ -406,6 +418,7 @@ GRANT SELECT (clinic_id, id, portal_user_id, patient_id, contact_id, relationshi
 GRANT SELECT ON
     patients, document_types, documents, document_contents, appointments, account_lines, invoices,
     portal_settings, clinic_keys, authenticators TO portico_portal;
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id) ON passkeys TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (family_read_at) ON conversations TO portico_portal;
 GRANT SELECT, INSERT ON messages, message_attachments TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (state, ended_at) ON appointment_requests TO portico_portal;
@@ -441,11 +454,13 @@ CREATE POLICY operator ON mailed_links TO portico_operator
 CREATE POLICY operator ON sessions TO portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY operator ON authenticators FOR SELECT TO portico_operator USING (clinic_id = app.clinic_id());
+CREATE POLICY operator ON passkeys FOR SELECT TO portico_operator USING (clinic_id = app.clinic_id());
 CREATE POLICY operator ON letters FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
 GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members TO portico_operator;
 GRANT UPDATE (role) ON staff_members TO portico_operator;
 GRANT SELECT, INSERT, UPDATE (ended_at, ending, letter_id) ON mailed_links TO portico_operator;
 GRANT SELECT ON authenticators TO portico_operator;
+GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id) ON passkeys TO portico_operator;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id, ended_at), UPDATE (ended_at, ended_reason) ON sessions TO portico_operator;
 GRANT INSERT ON letters TO portico_operator;
 

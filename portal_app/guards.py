@@ -12,13 +12,15 @@ from flask_babel import gettext as _
 from flask_login import UserMixin
 from werkzeug.wrappers import Response
 
-from clinic import actors, audit, portal_users, sessions, sign_in, throttle
+from clinic import actors, audit, passkeys, portal_users, sessions, sign_in, throttle
+from clinic.passkeys import RelyingParty
 from clinic.sessions import LiveSession, Stage
 from tenancy import known_devices, tenant
 from tenancy.clinics import ClinicEntry
 from tenancy.database import transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.middleware import CLINIC
+from tenancy.sites import Portal
 from tenancy.tenant import Role
 from ui import doors, languages, looks, session_life
 from ui.doors import is_open
@@ -54,6 +56,11 @@ def clinic() -> ClinicEntry:
     if found is None:
         raise NotFound("clinic")
     return found
+
+
+def relying_party() -> RelyingParty:
+    """This clinic's portal, by its present address and no other."""
+    return passkeys.relying_party(Portal(clinic().slug), current_app.config["PORTICO"], clinic().name)
 
 
 def person() -> Person:

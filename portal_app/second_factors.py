@@ -6,7 +6,7 @@ from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
-from clinic import second_factors, sign_in
+from clinic import passkeys, second_factors, sign_in
 from clinic.second_factors import recovery_codes
 from clinic.sessions import Stage
 from clinic.sign_in import FactorChange
@@ -22,7 +22,8 @@ from ui.factor_forms import CodeForm
 def show() -> str:
     with guards.own_sign_in() as live:
         factors, codes_left = second_factors.of_holder(live.holder), recovery_codes.left(live.holder)
-    return render_template("portal/second_factors/second_factor.html", factors=factors, codes_left=codes_left)
+        own = passkeys.of_holder(live.holder, guards.relying_party())
+    return render_template("portal/second_factors/second_factor.html", factors=factors, codes_left=codes_left, passkeys=own)
 
 
 @at_stage(Stage.FULL, Stage.ENROLMENT_DUE)
@@ -36,7 +37,7 @@ def set_up() -> Any:
         except Refused as refusal:
             form.refuse(refusal)
         else:
-            return _changed(change, _("Your authenticator app is set up"))
+            return changed(change, _("Your authenticator app is set up"))
     with guards.own_sign_in() as live:
         factors = second_factors.of_holder(live.holder)
         offer = sign_in.offer_authenticator(person.token, person.email)
@@ -57,7 +58,7 @@ def remove() -> Response:
         with guards.own_sign_in() as live:
             change = sign_in.remove_authenticator(live)
     except (Refused, Conflict) as refusal:
-        return _not_done(refusal)
+        return not_done(refusal)
     guards.begin_session(change.token)
     flash(_("Your second factor is turned off. Signing in takes your password alone."), "success")
     return redirect(url_for("portal.second_factor"), 303)
@@ -69,16 +70,16 @@ def renew_codes() -> Any:
         with guards.own_sign_in() as live:
             change = sign_in.renew_codes(live)
     except Conflict as conflict:
-        return _not_done(conflict)
-    return _changed(change, _("You have new recovery codes"))
+        return not_done(conflict)
+    return changed(change, _("You have new recovery codes"))
 
 
-def _not_done(refusal: Refused | Conflict) -> Response:
+def not_done(refusal: Refused | Conflict) -> Response:
     flash(str(refusal.message), "error")
     return redirect(url_for("portal.second_factor"), 303)
 
 
-def _changed(change: FactorChange, title: str) -> Any:
+def changed(change: FactorChange, title: str) -> Any:
     """In a new session: the codes if there are any to show, this once; or on."""
     guards.begin_session(change.token)
     if not change.codes:

@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 
-from clinic import reset_requests, sign_in, throttle
+from clinic import passkeys, reset_requests, second_factors, sign_in, throttle
 from clinic.second_factors import FactorKind
 from clinic.sessions import Stage
 from portal_app import guards
@@ -41,7 +41,7 @@ def enter() -> Any:
                 outcome = sign_in.portal_user(form.email.data, form.password.data)
             tried.was_right = outcome.token is not None
         if outcome.token:
-            return _entered(outcome.token)
+            return entered(outcome.token)
         form.refuse(Refused(sign_in.WRONG))
     return render_template("portal/sign_in/enter.html", form=form), 422 if form.errors else 200
 
@@ -62,10 +62,23 @@ def _code_page(name: str, form: CodeForm | RecoveryCodeForm, kind: FactorKind) -
             outcome = sign_in.show_code(live, form.code.data, kind)
             tried.was_right = outcome.token is not None
         if outcome.token:
-            return _entered(outcome.token)
+            return entered(outcome.token)
         form.code.data = ""
         form.refuse(Refused(sign_in.WRONG_CODES[kind], field="code"))
-    page = render_template(f"portal/sign_in/{name}.html", form=form, next=request.args.get("next"))
+    return code_page(name, form)
+
+
+def code_page(name: str, form: CodeForm | RecoveryCodeForm) -> Any:
+    with guards.own_sign_in() as live:
+        factors = second_factors.of_holder(live.holder)
+        has_passkey_here = passkeys.work_at(guards.relying_party(), live.holder)
+    page = render_template(
+        f"portal/sign_in/{name}.html",
+        form=form,
+        factors=factors,
+        has_passkey_here=has_passkey_here,
+        next=request.args.get("next"),
+    )
     return page, 422 if form.errors else 200
 
 
@@ -81,13 +94,25 @@ def confirm() -> Any:
             outcome = sign_in.confirm(live, form.password.data, form.code.data if form.code else "")
             tried.was_right = outcome.token is not None
         if outcome.token:
-            return _entered(outcome.token)
+            return entered(outcome.token)
         form.refuse(Refused(sign_in.NOT_CONFIRMED))
-    page = render_template("portal/sign_in/confirmation.html", form=form, email=guards.person().email)
+    return confirmation_page(form)
+
+
+def confirmation_page(form: ConfirmationForm) -> Any:
+    with guards.own_sign_in() as live:
+        has_passkey_here = sign_in.asks_code(live) and passkeys.work_at(guards.relying_party(), live.holder)
+    page = render_template(
+        "portal/sign_in/confirmation.html",
+        form=form,
+        email=guards.person().email,
+        has_passkey_here=has_passkey_here,
+        next=request.args.get("next"),
+    )
     return page, 422 if form.errors else 200
 
 
-def _entered(token: str) -> Response:
+def entered(token: str) -> Response:
     guards.begin_session(token)
     return redirect(onward(), 303)
 

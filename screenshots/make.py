@@ -151,7 +151,7 @@ def _signed_in(page: Page, address: str, email: str) -> None:
     page.goto(f"{address}sign-in")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(demo.PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(address)
 
 

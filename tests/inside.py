@@ -1,9 +1,10 @@
 """Standing inside a clinic, below HTTP: its people, its mailed links, its letters."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from flask import Flask
 from sqlalchemy import select, text, update
@@ -22,6 +23,7 @@ from clinic import (
 from clinic.actors import Actor, ActorKind, Holder
 from clinic.contacts import Contact, Relationship
 from clinic.mailed_links import MailedLink
+from clinic.passkeys import Passkey
 from clinic.patients import Patient
 from clinic.portal_users import PortalUser
 from clinic.second_factors import AuthenticatorSecret, authenticators
@@ -29,7 +31,7 @@ from clinic.staff import StaffMember, StaffRole
 from mail import letterhead, rendering
 from mail.outbox import OutgoingLetter
 from mail.rendering import Page
-from tenancy import clinics, keys, link_tokens, tenant
+from tenancy import clinics, clock, keys, link_tokens, tenant
 from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
 from tenancy.jobs import QUEUE_ROLE
@@ -86,6 +88,17 @@ def give_app(app: Flask, slug: str, email: str) -> None:
     with at_the_door(app, slug, email) as holder:
         if not second_factors.of_holder(holder).exist:
             authenticators.keep(holder, demo.APP_SECRET, last_step=0)
+
+
+def give_passkey(app: Flask, slug: str, email: str) -> UUID:
+    """As if this person had set up a passkey, on a device that is not at hand."""
+    with at_the_door(app, slug, email) as holder:
+        made = {"credential_id": secrets.token_bytes(32), "public_key": b"", "sign_count": 0, "host": "nowhere.localhost"}
+        times = {"created_at": clock.now(), "challenged_at": clock.now()}
+        own = {"staff_member_id": holder.staff_member_id, "portal_user_id": holder.portal_user_id}
+        passkey = Passkey(id=uuid4(), name="A phone", **made, **times, **own)
+        db.session.add(passkey)
+        return passkey.id
 
 
 def forget_spent_codes(app: Flask, slug: str, email: str) -> None:

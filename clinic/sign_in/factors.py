@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from flask_babel import lazy_gettext as _l
 
 from clinic import audit, credentials, second_factors, sessions
+from clinic.actors import Holder
 from clinic.second_factors import FactorKind, authenticators, recovery_codes
 from clinic.sessions import LiveSession, Stage
 from clinic.sign_in import people, steps
@@ -48,7 +49,9 @@ def add_authenticator(live: LiveSession, token: str, code: str) -> FactorChange:
 
     After a reset every older factor and recovery code goes. Raises Refused for a wrong code, Conflict.
     """
-    person, before = _person(live), second_factors.of_holder(live.holder)
+    person, before = person_of(live), second_factors.of_holder(live.holder)
+    if live.stage is Stage.ENROLMENT_DUE:
+        second_factors.remove_all(live.holder)
     if not authenticators.add(live.holder, authenticators.offered_secret(token), code):
         raise Refused(steps.WRONG_CODES[FactorKind.AUTHENTICATOR], field="code")
     return factor_added(live, person, FactorKind.AUTHENTICATOR, is_first=not before.exist)
@@ -62,24 +65,36 @@ def factor_added(live: LiveSession, person: Person, kind: FactorKind, *, is_firs
 
 
 def remove_authenticator(live: LiveSession) -> FactorChange:
-    """Back to the password alone, where that is allowed. Raises Refused, Conflict."""
-    person = _person(live)
-    if steps.is_required(live.holder):
-        raise Refused(_l("Here, everybody needs a second factor. You can set up another app instead."))
-    if credentials.needs_factor(live.holder):
+    """Back to passkeys, or to the password alone where that is allowed. Raises Refused, Conflict."""
+    person = person_of(live)
+    if not second_factors.of_holder(live.holder).passkeys:
+        check_may_do_without(live.holder)
+    if not authenticators.remove(live.holder):
+        raise Conflict(_l("There is no second factor to remove."))
+    return factor_removed(person, FactorKind.AUTHENTICATOR)
+
+
+def check_may_do_without(holder: Holder) -> None:
+    """Raises Refused if the password alone would not be enough for this person."""
+    if steps.is_required(holder):
+        raise Refused(_l("Here, everybody needs a second factor. Set up another one first."))
+    if credentials.needs_factor(holder):
         raise Refused(
             _l("Your password is too short to stand alone. Choose one of at least 15 characters first, then remove this.")
         )
-    if not authenticators.remove(live.holder):
-        raise Conflict(_l("There is no second factor to remove."))
-    recovery_codes.remove(live.holder)
-    audit.record("second_factor.removed", subject_id=person.id, kind=FactorKind.AUTHENTICATOR)
+
+
+def factor_removed(person: Person, kind: FactorKind) -> FactorChange:
+    """What follows when a factor of any kind was removed: recovery codes go with the last."""
+    if not second_factors.of_holder(person.holder).exist:
+        recovery_codes.remove(person.holder)
+    audit.record("second_factor.removed", subject_id=person.id, kind=kind)
     return _changed(person, letters.SecondFactorRemoved(to=person.addressee))
 
 
 def renew_codes(live: LiveSession) -> FactorChange:
     """Ten new recovery codes; the old ones stop working. Raises Conflict."""
-    person = _person(live)
+    person = person_of(live)
     if not second_factors.of_holder(live.holder).exist:
         raise Conflict(_l("Recovery codes come with a second factor. Set that up first."))
     codes = recovery_codes.renew(live.holder)
@@ -87,7 +102,7 @@ def renew_codes(live: LiveSession) -> FactorChange:
     return _changed(person, letters.RecoveryCodesRenewed(to=person.addressee), codes)
 
 
-def _person(live: LiveSession) -> Person:
+def person_of(live: LiveSession) -> Person:
     """Locked; of two requests with one session, the second finds it ended."""
     person = people.locked(live.holder)
     if sessions.has_ended(live.id):

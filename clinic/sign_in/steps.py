@@ -81,6 +81,12 @@ def confirm(live: LiveSession, password: str, code: str) -> SignIn:
     if not (knows and has):
         audit.record("identity.refused", subject_id=person.id, result=Result.REFUSED)
         return SignIn(None)
+    return confirmed(live)
+
+
+def confirmed(live: LiveSession) -> SignIn:
+    """On in a new session, for whoever has just proved once more who they are."""
+    person = people.locked(live.holder)
     sessions.end(live.id, "confirmed anew")
     audit.record("identity.confirmed", subject_id=person.id)
     return SignIn(sessions.start(live.holder, live.stage))
@@ -88,7 +94,7 @@ def confirm(live: LiveSession, password: str, code: str) -> SignIn:
 
 def asks_code(live: LiveSession) -> bool:
     """Whether confirming who one is takes a code."""
-    return live.stage == Stage.FULL and second_factors.of_holder(live.holder).authenticator_since is not None
+    return live.stage == Stage.FULL and second_factors.of_holder(live.holder).exist
 
 
 def stage_of(live: LiveSession) -> Stage:

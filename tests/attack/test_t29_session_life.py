@@ -176,7 +176,7 @@ UNATTENDED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", UNATTENDED)
 def test_polling_keeps_nobody_signed_in(world: World, how: str) -> None:
     before, paths = seen_at(world), (world.door.path(), world.door.path("/session"))
-    for minutes in range(2, int(world.door.idle.total_seconds()) // 60, 2):
+    for minutes in range(2, int(world.door.idle.total_seconds()) // 60, 4):
         with clock.moved(timedelta(minutes=minutes)):
             for path in paths:
                 answer = world.person.client.get(path, base_url=world.door.base_url, **UNATTENDED[how])

@@ -196,13 +196,14 @@ def halfway(app: Flask, stage: Stage, face: str) -> tuple[Visitor, set[str]]:
     email, prefix = (ANA, ELM) if face == "admin" else (MARIA, "")
     if stage is Stage.FACTOR_DUE:
         give_app(app, demo.ELM, email)
-        reachable = {"/sign-in/code", "/sign-in/recovery-code", "/sign-out"}
+        reachable = {"/sign-in/code", "/sign-in/recovery-code", "/sign-out", "/sign-in/code/passkey", "/passkey-challenge"}
     else:
         with at_the_door(app, demo.ELM, email) as holder:
             second_factors.remove_all(holder)
         with inside(app, demo.ELM):
             portal_settings.get().requires_second_factor = True
         reachable = {"/profile/second-factor/authenticator", "/confirmation", "/sign-out"}
+        reachable |= {"/profile/passkeys/new", "/profile/passkeys/challenge"}
     visitor.show_password(email, prefix)
     return visitor, reachable
 

@@ -93,7 +93,7 @@ def sign_in_at(app: Flask, page: Page, address: str, email: str) -> None:
     page.goto(f"{address}sign-in")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(demo.PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     parts = urlsplit(address)
     if str(parts.hostname).startswith("admin."):
         page.wait_for_url(f"{address}sign-in/code?**")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 NARROW: ViewportSize = {"width": 360, "height": 740}
 COLOURS_ALONE = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that a colour scheme can change
-FILES = {"logo", "audit_log_export", "document_file", "document_download", "message_attachment"}
+FILES = {"logo", "session_clock", "audit_log_export", "document_file", "document_download", "message_attachment"}
 LEADS_ON = {"followed_link", "link"}  # a mailed link: redirects to its page
 RUN_AXE = """options => axe.run(document, {resultTypes: ["violations"], ...options}).then(found => found.violations.map(
   one => `${one.id}: ${one.help}\\n` + one.nodes.map(node => `      ${node.target}: ${node.failureSummary}`).join("\\n")))"""
@@ -176,7 +176,7 @@ def walk_by_tab(page: Page) -> None:
 
 def test_a_refused_form_is_where_the_reader_is_taken(portico: Running, desk: Page) -> None:
     desk.goto(portico.portal(demo.ELM, "/sign-in"))
-    desk.get_by_role("button", name="Sign in").click()
+    desk.get_by_role("button", name="Sign in", exact=True).click()
     expect(desk.get_by_role("alert")).to_be_focused()
     desk.get_by_role("alert").get_by_role("link").first.click()
     expect(desk.get_by_label("E-mail address")).to_be_focused()

@@ -80,7 +80,7 @@ def test_when_it_is_over_the_page_is_covered_and_what_was_typed_is_kept(
     again = opened.value
     again.get_by_label("E-mail").fill(MARIA)
     again.get_by_label("Password").fill(demo.PASSWORD)
-    again.get_by_role("button", name="Sign in").click()
+    again.get_by_role("button", name="Sign in", exact=True).click()
     again.wait_for_url(portico.portal(demo.ELM))
     again.close()
     phone.bring_to_front()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page
 
-from clinic import demo
+from clinic import demo, passkeys
 from tenancy.link_tokens import Purpose
+from tests.inside import at_the_door, give_passkey
 from tests.journeys.running import Running
 from tests.journeys.stage import MADE_UP, Found, link
 
@@ -70,6 +71,31 @@ def hold_still(page: Page) -> None:
 
 
 STAFF_LINKS = (Purpose.STAFF_INVITATION, Purpose.STAFF_PASSWORD_RESET, Purpose.STAFF_SIGN_IN_RESET)
+
+
+def look_at_a_passkey(running: Running, email: str, address: str) -> Act:
+    """A passkey's page; the passkey is taken away once the page stands, so that the next walk begins as this one did."""
+
+    def act(page: Page) -> None:
+        passkey_id = give_passkey(running.app, demo.ELM, email)
+        page.goto(f"{address}/profile/passkeys/{passkey_id}")
+        with at_the_door(running.app, demo.ELM, email) as holder:
+            passkeys.remove(holder, passkey_id)
+
+    return act
+
+
+def warn(page: Page) -> None:
+    """As if the end of the sign-in were two minutes away."""
+    page.evaluate(
+        """() => {
+          const dialog = document.querySelector(".session-end"), part = dialog.querySelector("[data-part=idle]");
+          part.hidden = false;
+          part.querySelector("h2").id = "session-end-title";
+          part.querySelector("p").id = "session-end-text";
+          dialog.showModal();
+        }"""
+    )
 
 
 def of_ana(running: Running, found: Found) -> Walk:
@@ -155,6 +181,9 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop("/profile/password", "admin.profile_password"),
         Stop("/profile/password", "admin.profile_password", press("Change my password"), 422),
         Stop("/profile/second-factor", "admin.second_factor"),
+        Stop("/profile/passkeys/new", "admin.new_passkey"),
+        Stop("/profile", "admin.passkey", look_at_a_passkey(running, "ana@elm.example", running.admin(demo.ELM, ""))),
+        Stop("/profile", "admin.profile", warn),
         Stop("/profile/second-factor/authenticator", "admin.authenticator"),
         Stop("/profile/second-factor/authenticator", "admin.authenticator", press("Turn it on"), 422),
         Stop("/profile/second-factor", "admin.recovery_codes_renewal", press("Make new codes")),
@@ -232,6 +261,9 @@ def of_maria(running: Running, found: Found) -> Walk:
         Stop("/confirmation", "portal.confirmation"),
         Stop("/confirmation", "portal.confirmation", press("Confirm"), 422),
         Stop("/profile/second-factor", "portal.second_factor"),
+        Stop("/profile/passkeys/new", "portal.new_passkey"),
+        Stop("/profile", "portal.passkey", look_at_a_passkey(running, "maria@family.example", running.portal(demo.ELM, ""))),
+        Stop("/profile", "portal.profile", warn),
         Stop("/profile/second-factor/authenticator", "portal.authenticator"),
         Stop("/profile/second-factor/authenticator", "portal.authenticator", press("Turn it on"), 422),
         Stop("/profile/password", "portal.profile_password"),
