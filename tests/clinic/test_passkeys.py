@@ -133,7 +133,7 @@ def test_an_answer_with_one_thing_wrong_is_refused(maria_s: Owner, what: str) ->
     assert not maria_s.shows(offer, maria_s.device.answer(offer.options, **WRONG[what]))
 
 
-@pytest.mark.parametrize("what", set(WRONG) - {"somebody else's handle", "no handle", "another key", "the same count again", "a count that went back"})  # fmt: skip
+@pytest.mark.parametrize("what", sorted(set(WRONG) - {"somebody else's handle", "no handle", "another key", "the same count again", "a count that went back"}))  # fmt: skip
 def test_a_passkey_is_not_made_with_one_thing_wrong(app: Flask, what: str) -> None:
     made = owner(app, MARIA)
     changed = dict(WRONG[what])
