@@ -497,9 +497,10 @@ CREATE POLICY proof ON clinics FOR SELECT TO portico_auditor USING (id = app.cli
 CREATE POLICY proof ON clinic_addresses FOR SELECT TO portico_auditor USING (clinic_id = app.clinic_id());
 
 CREATE POLICY chain ON audit_entries FOR SELECT TO portico_chain USING (clinic_id = app.clinic_id());
+CREATE POLICY found ON audit_entries FOR INSERT TO portico_chain WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY number ON audit_entries FOR UPDATE TO portico_chain
     USING (clinic_id = app.clinic_id() AND number IS NULL) WITH CHECK (clinic_id = app.clinic_id());
-GRANT UPDATE (number, previous_hash, hash) ON audit_entries TO portico_chain;
+GRANT INSERT, UPDATE (number, previous_hash, hash) ON audit_entries TO portico_chain;
 DO $chain$
 BEGIN
     -- To give a function away one must be able to become its new owner, who must be able to create one there.

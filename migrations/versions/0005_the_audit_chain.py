@@ -36,9 +36,11 @@ BEGIN
         WHERE e.clinic_id = NEW.clinic_id AND e.number IS NOT NULL ORDER BY e.number DESC LIMIT 1;
     place := coalesce(newest.number, 0) + 1;
     before := coalesce(newest.hash, '');
-    UPDATE public.audit_entries e
-        SET number = place, previous_hash = before, hash = app.audit_hash(NEW, place, before)
-        WHERE e.clinic_id = NEW.clinic_id AND e.id = NEW.id AND e.number IS NULL;
+    -- An UPDATE, found by its key whatever the planner believes: of a table that it takes for empty, it would read all of
+    -- a clinic's entries by another index, for each entry anew.
+    INSERT INTO public.audit_entries AS e SELECT NEW.*
+        ON CONFLICT (clinic_id, id) DO UPDATE
+        SET number = place, previous_hash = before, hash = app.audit_hash(NEW, place, before) WHERE e.number IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'audit entry % cannot be chained', NEW.id;
     END IF;
