@@ -95,6 +95,8 @@ EVENTS = {
     "message.written": _l("wrote a message"),
     "message_attachment.opened": _l("opened a file of a message"),
     "message_attachment.scanned": _l("scanned a file of a message for viruses"),
+    "passkey.copy_suspected": _l("used a passkey that may have been copied"),
+    "passkey.renamed": _l("renamed a passkey"),
     "password.changed": _l("changed a password"),
     "password_reset.mailed": _l("had a link for a new password mailed"),
     "password_reset.slowed": _l("was slowed down when asking for a new password"),
