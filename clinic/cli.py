@@ -24,15 +24,23 @@ from tenancy.sites import admin_url, portal_url
 from tenancy.tenant import Role
 
 group = AppGroup("clinics", help="Provision clinics.")
+NOBODY_IN_PARTICULAR = ("", "root", "admin", "administrator")
 
 
 def operator() -> Actor:
     """The person at the keyboard, never "root". Raises ClickException."""
     settings: Settings = current_app.config["PORTICO"]
-    name = settings.operator or os.environ.get("SUDO_USER") or getpass.getuser()
-    if name == "root":
+    name = (settings.operator or os.environ.get("SUDO_USER") or _login()).strip()
+    if name.casefold() in NOBODY_IN_PARTICULAR:
         raise click.ClickException("Say who you are: set PORTICO_OPERATOR to your own name.")
     return Actor(ActorKind.OPERATOR, name=name)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return ""
 
 
 def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,29 +83,38 @@ def create(name: str, admin_email: str, slug: str | None, plan: str, time_zone: 
     """Create a clinic: all or nothing. The same again, for the same name and admin, changes nothing."""
     name = names.check_name(name)
     slug = slug or slugs.made_from(names.folded(name))
-    with transaction():
-        there = clinics.find_at(slug)
-    if there:
-        _show_repeated(there, name, admin_email)
+    if _is_there(slug, name, admin_email):
         return
     clinic_id = provisioning.new_clinic_id()
-    with inside(clinic_id):
-        provisioning.create(name=name, slug=slug, plan=Plan(plan), time_zone=time_zone)
-        portal_settings.stock()
-        audit.record("clinic.created", subject_id=clinic_id, plan=plan)
-        staff.invite(email=admin_email, role=StaffRole.ADMIN)
+    try:
+        with inside(clinic_id):
+            provisioning.create(name=name, slug=slug, plan=Plan(plan), time_zone=time_zone)
+            portal_settings.stock()
+            audit.record("clinic.created", subject_id=clinic_id, plan=plan)
+            staff.invite(email=admin_email, role=StaffRole.ADMIN)
+    except Refused as refusal:
+        # Taken since the look above: perhaps by the same command in another terminal.
+        if refusal.message is not provisioning.TAKEN or not _is_there(slug, name, admin_email):
+            raise
+        return
     _warn_of_look_alikes(slug)
     _tell(slug)
     click.echo(f"An invitation is on its way to {admin_email}.")
 
 
-def _show_repeated(there: ClinicEntry, name: str, admin_email: str) -> None:
+def _is_there(slug: str, name: str, admin_email: str) -> bool:
+    """Whether the same command has run before; it says so. Raises Refused when the address is another clinic's."""
+    with transaction():
+        there = clinics.find_at(slug)
+    if there is None:
+        return False
     with clinics.open_clinic(there, Role.OPERATOR), transaction():
         member = staff.find_by_email(admin_email)
     if there.name != name or member is None:
         raise Refused(provisioning.TAKEN)
     click.echo("This clinic exists already; nothing was changed and no invitation was sent.")
     _tell(there.slug)
+    return True
 
 
 def _warn_of_look_alikes(slug: str) -> None:

@@ -23,7 +23,7 @@ from clinic.invitation_list import matching
 from clinic.patients import Patient
 from mail import outbox
 from tenancy import clock, jobs, keys, link_tokens, tenant
-from tenancy.database import Base, ClinicOwned, db, one_of, same_clinic, transaction
+from tenancy.database import Base, ClinicOwned, db, locked, one_of, same_clinic, transaction
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
@@ -168,11 +168,7 @@ def choose_matching(typed: str) -> InvitationBatch:
 
 def confirm(batch_id: UUID) -> InvitationBatch:
     """"Yes, Continue". The first press carries out (many: in the background); a second changes nothing."""
-    batch = db.session.scalars(
-        select(InvitationBatch).where(InvitationBatch.id == batch_id).with_for_update(key_share=True)
-    ).one_or_none()
-    if batch is None:
-        raise NotFound("invitation batch")
+    batch = _locked(batch_id)
     if batch.is_draft:
         batch.confirmed_at = clock.now()
         audit.record("invitation_batch.confirmed", subject_id=batch.id, rows=batch.total)
@@ -187,13 +183,16 @@ def confirm(batch_id: UUID) -> InvitationBatch:
 
 @jobs.in_clinic(CARRY_OUT, Role.STAFF, retry=jobs.PATIENT)
 def carry_out(batch_id: str) -> None:
-    """Chunk by chunk, each in a transaction of its own, so that the page sees it grow and a kill loses one chunk."""
+    """Chunk by chunk, each in a transaction of its own, so that the page sees it grow and a kill loses one chunk.
+
+    Raises NotFound for a batch that is not this clinic's, or that nobody confirmed.
+    """
     finished = False
     while not finished:
         with transaction():
-            batch = db.session.scalars(
-                select(InvitationBatch).where(InvitationBatch.id == UUID(batch_id)).with_for_update(key_share=True)
-            ).one()
+            batch = _locked(UUID(batch_id))
+            if batch.is_draft:
+                raise NotFound("confirmed invitation batch")
             carry_out_chunk(batch)
             finished = batch.is_finished
 
@@ -236,9 +235,24 @@ def carry_out_chunk(batch: InvitationBatch, chunk: int = CHUNK) -> None:
     if given:
         outbox.announce()
     batch.done += decided
-    if batch.done >= batch.total:
+    # Without a decision it goes on only if a row is left to decide: one that lost a race for a new portal user.
+    if batch.done >= batch.total or not (decided or _is_left(batch.id)):
         batch.finished_at = now
     db.session.flush()
+
+
+def _is_left(batch_id: UUID) -> bool:
+    """Whether a row has no fate yet."""
+    undecided = select(BatchRow.position).where(BatchRow.batch_id == batch_id, BatchRow.fate.is_(None)).limit(1)
+    return db.session.scalars(undecided).first() is not None
+
+
+def _locked(batch_id: UUID) -> InvitationBatch:
+    """Raises NotFound."""
+    batch = db.session.scalars(locked(select(InvitationBatch).where(InvitationBatch.id == batch_id))).one_or_none()
+    if batch is None:
+        raise NotFound("invitation batch")
+    return batch
 
 
 def _execute(is_large: bool, values: dict[str, Any]) -> tuple[int, int]:

@@ -12,10 +12,13 @@ from uuid import UUID
 
 import procrastinate
 from flask import Flask
+from procrastinate.exceptions import JobAborted
 from procrastinate.job_context import JobContext
 
-from tenancy import clinics, tenant
+from tenancy import clinics, keys, tenant
+from tenancy.clinics import ClinicEntry
 from tenancy.database import QUEUE_SCHEMA, db, transaction
+from tenancy.errors import NotFound
 from tenancy.settings import Settings
 from tenancy.tenant import Role
 
@@ -28,6 +31,10 @@ PATIENT = procrastinate.RetryStrategy(max_attempts=9, exponential_wait=4)
 queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 # Never opened: enqueuing happens on the running transaction's own connection, also inside a job.
 _enqueuing = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+class JobRefused(JobAborted):
+    """The job's row is wrong, not the moment: it is kept as aborted and never tried again."""
 
 
 def enqueue(task: str, **arguments: Any) -> None:
@@ -45,14 +52,22 @@ def enqueue_outside_clinics(task: str, **arguments: Any) -> None:
 
 
 def in_clinic(name: str, role: Role, **options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare a job that runs inside the clinic it names. The function opens its own transactions."""
+    """Declare a job that runs inside the clinic it names. The function opens its own transactions.
+
+    A row that names no clinic, or a thing that is not its clinic's (NotFound, Unreadable), is refused for good.
+    """
 
     def declare(work: Callable[..., None]) -> Callable[..., None]:
         @queue.task(name=name, pass_context=True, **options)
-        def run(context: JobContext, /, clinic_id: str, **arguments: Any) -> None:
+        def run(context: JobContext, /, clinic_id: str = "", **arguments: Any) -> None:
             flask: Flask = context.additional_context["flask"]
-            with flask.app_context(), clinics.open_clinic(UUID(clinic_id), role):
-                work(**arguments)
+            with flask.app_context():
+                try:
+                    with clinics.open_clinic(_clinic_named(clinic_id), role):
+                        work(**arguments)
+                except (NotFound, keys.Unreadable) as error:
+                    log.error("job.refused %s of clinic %r: %s", name, clinic_id, error)
+                    raise JobRefused(name) from error
 
         return work
 
@@ -111,6 +126,16 @@ async def retry_stalled(context: JobContext, /, timestamp: int) -> None:
         await manager.retry_job(job)
 
 
+def _clinic_named(clinic_id: str) -> ClinicEntry:
+    """Raises NotFound for anything but the id of a clinic in the directory."""
+    try:
+        known = UUID(clinic_id)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise NotFound("clinic of the job") from error
+    with transaction():
+        return clinics.get(known)
+
+
 def walk_clinics(work: Callable[[], None], role: Role, *, suspended: bool = False) -> None:
     """Run `work` inside every active clinic, and perhaps every suspended one, each on its own."""
     with transaction():
@@ -123,6 +148,8 @@ def walk_clinics(work: Callable[[], None], role: Role, *, suspended: bool = Fals
                 work()
         except Exception:
             log.exception("A periodic job failed in clinic %s", clinic.id)
+        finally:
+            db.session.remove()  # what was read of one clinic is not at hand in the next
 
 
 @contextmanager
