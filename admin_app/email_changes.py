@@ -9,7 +9,6 @@ from admin_app import guards, mailed_links
 from admin_app.blueprint import admin, go, page
 from admin_app.guards import needs
 from clinic import email_changes, throttle
-from clinic.actors import Holder
 from clinic.mailed_links import LinkState
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
@@ -19,7 +18,7 @@ from ui.forms import EmailField, PasswordField, PorticoForm, required
 
 class EmailChangeForm(PorticoForm):
     email = EmailField(_l("New e-mail address"), [required(_l("Enter the new e-mail address."))])
-    password = PasswordField(_l("Present password"), [required(_l("Enter your present password."))])
+    present = PasswordField(_l("Present password"), [required(_l("Enter your present password."))])
 
 
 @admin.route("/profile/email", methods=["GET", "POST"])
@@ -29,8 +28,9 @@ def profile_email() -> AnyResponse:
     form = EmailChangeForm()
     if form.validate_on_submit():
         try:
-            with throttle.counting(throttle.Purpose.PRESENT_PASSWORD, throttle.of_holder(Holder(staff_member_id=guards.person().id))) as tried:
-                _ask(form, tried)
+            with guards.own_secret(throttle.Purpose.PRESENT_PASSWORD) as (live, tried):
+                email_changes.ask(live.holder, email=form.email.data, password=form.present.data)
+                tried.was_right = True
         except Refused as refusal:
             form.refuse(refusal)
         else:
@@ -65,15 +65,3 @@ def staff_email_change_link() -> AnyResponse:
     answer = page("admin/email_changes/confirm.html", form=form, state=change.state, email=change.email)
     answer.status_code = 200 if change.state == LinkState.GOOD else 410
     return answer
-
-
-def _ask(form: EmailChangeForm, tried: throttle.Try) -> None:
-    """Only a wrong present password is a miss, not an address that cannot be taken."""
-    try:
-        with guards.own_sign_in() as live:
-            tried.hold()
-            email_changes.ask(live.holder, email=form.email.data, password=form.password.data)
-    except Refused as refusal:
-        tried.was_right = refusal.field != "password"
-        raise
-    tried.was_right = True

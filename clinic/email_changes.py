@@ -44,7 +44,7 @@ def ask(holder: Holder, *, email: str, password: str) -> None:
     """Mail a link to the new address and tell the old one. Raises Refused; never says whether the address is taken."""
     person = _locked(holder)
     if not credentials.is_right(holder, password):
-        raise Refused(_l("This is not your present password."), field="password")
+        raise Refused(_l("This is not your present password."), field="present")
     wanted = addresses.normalised(addresses.check_email(email))
     if wanted == person.email_norm:
         raise Refused(_l("You sign in with this address already."), field="email")

@@ -7,7 +7,6 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
 from clinic import email_changes, throttle
-from clinic.actors import Holder
 from clinic.mailed_links import LinkState
 from portal_app import guards, mailed_links
 from tenancy.errors import NotFound, Refused
@@ -19,7 +18,7 @@ from ui.forms import EmailField, PasswordField, PorticoForm, required
 
 class EmailChangeForm(PorticoForm):
     email = EmailField(_l("New e-mail address"), [required(_l("Enter the new e-mail address."))])
-    password = PasswordField(_l("Present password"), [required(_l("Enter your present password."))])
+    present = PasswordField(_l("Present password"), [required(_l("Enter your present password."))])
 
 
 class ConfirmationForm(PorticoForm):
@@ -32,8 +31,9 @@ def ask() -> Any:
     form = EmailChangeForm()
     if form.validate_on_submit():
         try:
-            with throttle.counting(throttle.Purpose.PRESENT_PASSWORD, throttle.of_holder(Holder(portal_user_id=guards.person().id))) as tried:
-                _ask(form, tried)
+            with guards.own_secret(throttle.Purpose.PRESENT_PASSWORD) as (live, tried):
+                email_changes.ask(live.holder, email=form.email.data, password=form.present.data)
+                tried.was_right = True
             flash(
                 _("Look into the new mailbox: if this address can be used here, a letter with a link is on its way there."),
                 "success",
@@ -62,15 +62,3 @@ def confirm() -> Any:
         return redirect(url_for("portal.profile"), 303)
     page = render_template("portal/email_changes/confirm.html", form=form, state=change.state.value, email=change.email)
     return page, 200 if change.state == LinkState.GOOD else 410
-
-
-def _ask(form: EmailChangeForm, tried: throttle.Try) -> None:
-    """Only a wrong present password is a miss, not an address that cannot be taken."""
-    try:
-        with guards.own_sign_in() as live:
-            tried.hold()
-            email_changes.ask(live.holder, email=form.email.data, password=form.password.data)
-    except Refused as refusal:
-        tried.was_right = refusal.field != "password"
-        raise
-    tried.was_right = True

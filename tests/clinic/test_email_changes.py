@@ -137,7 +137,7 @@ def test_the_pages_of_a_free_and_a_taken_address_are_alike(app: Flask, maria: Vi
     pages = set()
     for new in (NEW, OMAR, "grace@family.example"):
         maria.get("/profile/email")
-        answer = maria.post("/profile/email", {"email": new, "password": demo.PASSWORD})
+        answer = maria.post("/profile/email", {"email": new, "present": demo.PASSWORD})
         page = seen(maria.get(answer.headers["Location"]), {})
         pages.add((answer.status_code, answer.headers["Location"], str(page)))
     assert len(pages) == 1
@@ -169,7 +169,7 @@ def test_who_was_deactivated_since_confirms_nothing(app: Flask, email: str) -> N
 
 
 @pytest.mark.parametrize(("new", "password", "field"), [
-    (NEW, "wrong", "password"), (NEW, "", "password"), ("no address", demo.PASSWORD, "email"),
+    (NEW, "wrong", "present"), (NEW, "", "present"), ("no address", demo.PASSWORD, "email"),
     ("MARIA@family.example ", demo.PASSWORD, "email"),
 ])  # fmt: skip
 def test_a_refusal_says_so_at_its_field_and_writes_nothing(app: Flask, new: str, password: str, field: str) -> None:
@@ -248,7 +248,7 @@ def test_guessing_the_present_password_gets_slow(maria: Visitor) -> None:
     answers = []
     for _each in range(12):
         maria.get("/profile/email")
-        answers.append(maria.post("/profile/email", {"email": NEW, "password": "wrong"}).status_code)
+        answers.append(maria.post("/profile/email", {"email": NEW, "present": "wrong"}).status_code)
     assert answers[0] == 422 and answers[-1] == 429
 
 
