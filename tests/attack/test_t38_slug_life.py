@@ -281,7 +281,7 @@ def test_planted_founding_in_two_steps(app: Flask, monkeypatch: pytest.MonkeyPat
     @contextmanager
     def keeps_the_half(clinic: ClinicEntry | UUID) -> Iterator[None]:
         failure = None
-        with actors.acting(cli._operator()), clinics.open_clinic(clinic, Role.OPERATOR), transaction():
+        with actors.acting(cli.operator()), clinics.open_clinic(clinic, Role.OPERATOR), transaction():
             try:
                 yield
             except (ZeroDivisionError, Refused) as error:
@@ -289,6 +289,6 @@ def test_planted_founding_in_two_steps(app: Flask, monkeypatch: pytest.MonkeyPat
         if failure:
             raise failure
 
-    monkeypatch.setattr(cli, "_inside", keeps_the_half)
+    monkeypatch.setattr(cli, "inside", keeps_the_half)
     with pytest.raises(AssertionError):
         check_all_or_nothing(app, monkeypatch)
