@@ -60,8 +60,9 @@ def test_ending_an_access_twice_is_a_conflict_and_a_strangers_not_found(app: Fla
         with pytest.raises(Conflict):
             portal_users.unlink(access_id)
         for stranger in (oaks, uuid4()):
-            with pytest.raises(NotFound):
-                portal_users.unlink(stranger)
+            for asked in (portal_users.unlink, portal_users.row_of_access, portal_users.row_of):
+                with pytest.raises(NotFound):
+                    asked(stranger)
 
 
 def test_unlinking_the_last_patient_withdraws_an_open_invitation(app: Flask) -> None:
