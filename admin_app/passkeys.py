@@ -107,7 +107,7 @@ def new_passkey() -> AnyResponse:
         except Refused as refusal:
             form.refuse(refusal)
         else:
-            return changed(change, _("Your passkey is set up."))
+            return changed(change, _("Your passkey is set up"))
     return page("admin/passkeys/new.html", form=form, is_due=guards.person().stage is Stage.ENROLMENT_DUE)
 
 

@@ -1,8 +1,7 @@
 """Inviting patients' contacts: choose pairs, read the warnings, confirm once, and see each row's fate.
 
-A batch is a draft until confirmed, then carried out in chunks, each one set-based statement (carrying_out.sql): one
-contact or ten thousand are the same action. Rows are judged again when carried out, since the list may be stale; one
-bad row never holds up the others. Confirming twice carries out once.
+A batch is a draft until confirmed, then carried out in chunks of one statement (carrying_out.sql): one contact or ten
+thousand are the same action. Rows are judged again then; a bad one holds up no other. Confirming twice carries out once.
 """
 
 from dataclasses import dataclass

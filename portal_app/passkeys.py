@@ -95,7 +95,7 @@ def add() -> Any:
         except Refused as refusal:
             form.refuse(refusal)
         else:
-            return changed(change, _("Your passkey is set up."))
+            return changed(change, _("Your passkey is set up"))
     is_due = guards.person().stage is Stage.ENROLMENT_DUE
     return render_template("portal/passkeys/new.html", form=form, is_due=is_due), 422 if form.errors else 200
 

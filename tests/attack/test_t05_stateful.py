@@ -557,7 +557,7 @@ WEAKNESSES: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WEAKNESSES)
-def test_planted(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_planted_weaknesses_are_found_and_told_in_a_few_steps(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     module, verb, weak, culprit = WEAKNESSES[name]
     monkeypatch.setattr(module, verb, weak)
     few = {each: None for each in RULES - {"invite", "sign_in", "save_settings", culprit}}  # to be seen soon
@@ -565,4 +565,4 @@ def test_planted(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> No
     with pytest.raises(AssertionError) as failed:
         run_state_machine_as_test(type("Few", (Town,), {"world": world, **few}), settings=short)
     steps = steps_of(failed.value)
-    assert any(f"state.{culprit}(" in each for each in steps) and len(steps) <= 3, "\n".join(steps)
+    assert any(f"state.{culprit}(" in each for each in steps) and len(steps) <= 5, "\n".join(steps)

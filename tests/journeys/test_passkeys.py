@@ -69,7 +69,7 @@ def test_a_mother_sets_one_up_and_signs_in_with_it(portico: Running, pocket: Pag
     pocket.get_by_role("link", name="Add a passkey").click()
     pocket.get_by_label("Name of this passkey").fill("My phone")
     pocket.get_by_role("button", name="Set up a passkey").click()
-    expect(pocket.get_by_role("heading", name="Your passkey is set up.")).to_be_visible()
+    expect(pocket.get_by_role("heading", name="Your passkey is set up")).to_be_visible()
     expect(pocket.locator(".codes li")).to_have_count(10)
     pocket.get_by_role("link", name="I have kept them").click()
     sign_out(pocket)
@@ -165,7 +165,7 @@ def test_the_staffs_passkeys_of_two_clinics_live_side_by_side(
         pocket.goto(f"{home}profile/passkeys/new")
         pocket.get_by_label("Name of this passkey").fill("A tablet")
         pocket.get_by_role("button", name="Set up a passkey").click()
-        expect(pocket.get_by_text("Your passkey is set up.")).to_be_visible()
+        expect(pocket.get_by_text("Your passkey is set up")).to_be_visible()
         if slug == demo.ELM:
             pocket.goto(home)
             sign_out(pocket)
