@@ -75,8 +75,8 @@ PAIRS = {
     demo.OAK: {(MARIA, NINA): "Maria Lopez", (PETRA, PAUL): "Petra Peters", (PETRA, NINA): "Petra Peters"},
 }
 PLACES = [(slug, *pair) for slug, pairs in PAIRS.items() for pair in pairs]
-PEOPLE = sorted({(slug, email) for slug, email, _patient in PLACES})
-PATIENTS = sorted({(slug, name) for slug, _email, name in PLACES})
+PEOPLE = list(dict.fromkeys((slug, email) for slug, email, _patient in PLACES))
+PATIENTS = list(dict.fromkeys((slug, name) for slug, _email, name in PLACES))
 TYPES = ("Plan of Care", "Progress Note", "Daily Note")
 CHILD, ADULT = date(2018, 3, 14), date(2001, 3, 14)
 WHY, PASSWORD = "A court said so", "six calm yellow boats"
