@@ -4,6 +4,7 @@ If one of these fails, somebody with a screen reader, a small phone, no mouse or
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map
 
 from clinic import demo
+from tenancy.languages import Language
+from tests.inside import inside, user
 from tests.journeys import stage
 from tests.journeys.chromium import DESKTOP, PHONE
 from tests.journeys.conftest import SignIn
@@ -65,6 +68,43 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
         context.set_offline(False)
     context.close()
     assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize("name", ["maria", "families' door", "front door"])
+def test_axe_finds_nothing_in_spanish_either(
+    name: str, portico: Running, browser: Browser, found: Found, sign_in: SignIn
+) -> None:
+    """Longer words, another `lang`: every page that opens by its address alone."""
+    walk = WALKS[name](portico, found)
+    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce", locale="en-US" if walk.email else "es-MX")
+    page = context.new_page()
+    with spoken_to(portico, walk.email, Language.SPANISH):
+        if walk.email:
+            sign_in(page, walk.address + "/", walk.email)
+        findings = []
+        for stop in walk.stops:
+            if stop.act or stop.status != 200 or "/link/" in stop.path:
+                continue
+            arrive(page, portico, walk, stop)
+            assert page.get_attribute("html", "lang") == "es", stop.path
+            findings += [f"{stop.path} {finding}" for finding in looked_at(page)]
+    context.close()
+    assert not findings, "\n".join(findings)
+
+
+@contextmanager
+def spoken_to(portico: Running, email: str | None, language: Language) -> Iterator[None]:
+    """This portal user of Elm Street reads that language, for a block; nobody does where there is none."""
+    if email is None:
+        yield
+        return
+    with inside(portico.app, demo.ELM):
+        user(email).language = language
+    try:
+        yield
+    finally:
+        with inside(portico.app, demo.ELM):
+            user(email).language = Language.ENGLISH
 
 
 def test_no_page_is_left_out(portico: Running, found: Found) -> None:
@@ -120,6 +160,7 @@ def looked_at(page: Page) -> Iterator[str]:
 
 def test_the_walk_would_notice(portico: Running, desk: Page) -> None:
     """Planted: a picture without words, pale text, a box wider than a phone, a place the keyboard cannot be seen at."""
+    desk.emulate_media(reduced_motion="reduce")
     desk.goto(portico.portal(demo.ELM, "/sign-in"))
     assert not list(looked_at(desk))
     desk.evaluate("document.querySelector('main').append(new Image())")

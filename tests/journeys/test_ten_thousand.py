@@ -37,8 +37,8 @@ CROWD = (
     FROM generate_series(1, :many) n
     """,
     """
-    INSERT INTO relationships (clinic_id, contact_id, patient_id, kind, list_key, is_invitable)
-    SELECT app.clinic_id(), md5('contact' || n)::uuid, md5('patient' || n)::uuid, 'parent', '', false
+    INSERT INTO relationships (clinic_id, contact_id, patient_id, kind, list_key, is_invitable, is_blocked, guardian_for_adult)
+    SELECT app.clinic_id(), md5('contact' || n)::uuid, md5('patient' || n)::uuid, 'parent', '', false, false, false
     FROM generate_series(1, :many) n
     """,
 )
