@@ -83,8 +83,8 @@ def test_axe_finds_nothing_in_spanish_either(
             sign_in(page, walk.address + "/", walk.email)
         findings = []
         for stop in walk.stops:
-            if stop.act or stop.status != 200 or "/link/" in stop.path:
-                continue
+            if stop.act or stop.status != 200 or stop.path.startswith(("/link/", "/sign-in/")):
+                continue  # it is reached by doing something first
             arrive(page, portico, walk, stop)
             assert page.get_attribute("html", "lang") == "es", stop.path
             findings += [f"{stop.path} {finding}" for finding in looked_at(page)]
