@@ -38,7 +38,8 @@ judged AS MATERIALIZED (
                WHEN found.email_norm IS NULL THEN 'no_address'
                WHEN found.email_norm <> found.confirmed_address THEN 'address_changed'
                WHEN found.do_not_invite THEN 'do_not_invite'
-               WHEN is_under_custody_block(app.clinic_id(), found.patient_id, found.contact_id, found.email_norm)
+               WHEN found.patient_id = ANY (blocked.patients)  -- few; only for them it is asked who is meant
+                   AND is_under_custody_block(app.clinic_id(), found.patient_id, found.contact_id, found.email_norm)
                    THEN 'custody_block'
                WHEN found.status <> 'active' THEN 'inactive_patient'
                WHEN holder.deactivated_at IS NOT NULL THEN 'deactivated'
@@ -46,6 +47,8 @@ judged AS MATERIALIZED (
            END AS refusal
     FROM looked_up found
     CROSS JOIN (SELECT app.of_age_born_until() AS born_until) age
+    CROSS JOIN (SELECT ARRAY(SELECT patient_id FROM access_holds
+                             WHERE clinic_id = app.clinic_id() AND kind = 'custody' AND lifted_at IS NULL) AS patients) blocked
     LEFT JOIN portal_users holder ON holder.clinic_id = app.clinic_id() AND holder.email_norm = found.email_norm
     LEFT JOIN LATERAL (
         SELECT id FROM portal_access
