@@ -6,7 +6,7 @@
 The tests run once, each line remembering which tests passed through it; then each mutant is a fork of that process,
 whose functions are given the changed code, and which runs those tests, quickest first, until one fails. The tools that
 start a test session for each mutant would start PostgreSQL a thousand times. Prints a line a survivor:
-`file:line  before → after`; tests/survivors.md says of each why it may live.
+`file:line  before → after`.
 """
 
 import argparse
