@@ -145,6 +145,7 @@ EVENTS = {
     "staff_member.deactivated": _l("deactivated a staff member"),
     "staff_member.invited": _l("invited a staff member"),
     "staff_member.reactivated": _l("reactivated a staff member"),
+    "staff_member.renamed": _l("changed their own name"),
     "staff_member.role_changed": _l("changed a staff member's role"),
     "status.changed": _l("suspended or resumed the clinic"),
 }

@@ -1,16 +1,26 @@
 """A staff member's own page: who they are here, and how they sign in."""
 
-from flask import Response, flash
+from flask import flash
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
+from wtforms import StringField
 
 from admin_app import guards
 from admin_app.blueprint import admin, go, page
 from admin_app.guards import needs
-from clinic import second_factors, sign_in, throttle
+from clinic import names, second_factors, sign_in, staff, throttle
+from tenancy.database import transaction
 from tenancy.errors import Refused
-from ui.forms import PasswordField, PorticoForm, required
+from ui.forms import PasswordField, PorticoForm, at_most, required
+
+
+class ProfileForm(PorticoForm):
+    name = StringField(
+        _l("Name"),
+        [required(_l("Enter your name.")), at_most(names.LONGEST)],
+        render_kw={"autocomplete": "name"},
+    )
 
 
 class PasswordForm(PorticoForm):
@@ -18,10 +28,20 @@ class PasswordForm(PorticoForm):
     password = PasswordField(_l("New password"), [required(_l("Choose a new password."))], is_new=True)
 
 
-@admin.get("/profile")
+@admin.route("/profile", methods=["GET", "POST"])
 @needs()
-def profile() -> Response:
-    return page("admin/profile/profile.html")
+def profile() -> AnyResponse:
+    form = ProfileForm(name=guards.person().name)
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                staff.rename_self(guards.person().id, form.name.data)
+        except Refused as refusal:
+            form.refuse(refusal)
+        else:
+            flash(_("Your profile is saved."), "success")
+            return go("profile")
+    return page("admin/profile/profile.html", form=form)
 
 
 @admin.route("/profile/password", methods=["GET", "POST"])

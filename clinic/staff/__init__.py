@@ -33,6 +33,7 @@ from clinic.staff.verbs import (
     invite_again,
     make_admin,
     reactivate,
+    rename_self,
     send_invitation,
 )
 
@@ -55,6 +56,7 @@ __all__ = [
     "listed",
     "make_admin",
     "reactivate",
+    "rename_self",
     "row_of",
     "send_invitation",
 ]

@@ -113,6 +113,13 @@ def reactivate(staff_member_id: UUID) -> None:
         outbox.post(letters.StaffReactivated(to=member.addressee))
 
 
+def rename_self(staff_member_id: UUID, name: str) -> None:
+    """What a staff member may change on their own profile. Raises Refused."""
+    member = get(staff_member_id, lock=True)
+    member.name = names.check_name(name)
+    audit.record("staff_member.renamed", subject_id=member.id)
+
+
 def send_invitation(member: StaffMember) -> None:
     """Issue a link, end the earlier ones, and post its letter."""
     link = mailed_links.issue(Purpose.STAFF_INVITATION, member.holder, member.email_norm)

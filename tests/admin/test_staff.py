@@ -181,3 +181,14 @@ def test_an_admin_who_steps_down_is_warned_and_signed_out(app: Flask, ana: Visit
 def test_a_place_beyond_the_list_leads_back(ana: Visitor) -> None:
     after = paging.written(("zzzz", UUID(int=0)))
     assert "To its beginning" in ana.read(f"/{demo.ELM}/staff?after={after}")
+
+
+def test_one_s_own_name_is_one_s_own_to_change(app: Flask) -> None:
+    """What families read at a message: a new name after a wedding, without asking an admin; never an empty one."""
+    fay, profile = visitor(app, "fay"), f"/{demo.ELM}/profile"
+    assert 'value="Fay Fischer"' in fay.read(profile)
+    refused = fay.post(profile, {"name": "  "})
+    assert refused.status_code == 422 and "Enter your name." in refused.text
+    assert fay.post(profile, {"name": "x" * 200}).status_code == 422
+    assert fay.post(profile, {"name": "Fay Fisher-Field"}).headers["Location"] == profile
+    assert "Fay Fisher-Field" in fay.read(profile)

@@ -6,7 +6,6 @@ Lost if it fails: the button does nothing, and whoever threw their password away
 import re
 from dataclasses import dataclass
 
-import pyotp
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
 
@@ -150,18 +149,12 @@ def test_a_new_member_of_the_staff_needs_nothing_but_a_passkey(portico: Running,
 
 
 def test_the_staffs_passkeys_of_two_clinics_live_side_by_side(
-    portico: Running, pocket: Page, finger: Finger
+    portico: Running, pocket: Page, finger: Finger, sign_in: SignIn
 ) -> None:
     """One host for all clinics: the device keeps both, and each opens its own clinic only."""
     for slug, email in ((demo.ELM, "ana@elm.example"), (demo.OAK, "ola@oak.example")):
         home = portico.admin(slug)
-        pocket.goto(f"{home}sign-in")
-        pocket.get_by_label("E-mail").fill(email)
-        pocket.get_by_label("Password").fill(demo.PASSWORD)
-        pocket.get_by_role("button", name="Sign in", exact=True).click()
-        pocket.get_by_label("Six-digit code").fill(pyotp.TOTP(demo.APP_SECRET).now())
-        pocket.get_by_role("button", name="Go on").click()
-        pocket.wait_for_url(home)
+        sign_in(pocket, home, email)
         pocket.goto(f"{home}profile/passkeys/new")
         pocket.get_by_label("Name of this passkey").fill("A tablet")
         pocket.get_by_role("button", name="Set up a passkey").click()

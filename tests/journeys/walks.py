@@ -104,6 +104,7 @@ def of_ana(running: Running, found: Found) -> Walk:
     stops = [
         Stop("/", "admin.home"),
         Stop("/profile", "admin.profile"),
+        Stop("/profile", "admin.profile", fill("Name", "", "Save"), 422),
         Stop("/profile/sessions", "admin.sessions_list"),
         Stop(options, "admin.clinic_options"),
         Stop(f"{options}/portal-settings", "admin.portal_settings_page"),
