@@ -60,12 +60,16 @@ def begin(*, by_the_same_person: bool) -> None:
 
 
 def is_over() -> bool:
-    """Whether this browser's cookie names a sign-in, which then is over: the same is kept of it as by `begin`."""
+    """Whether this browser's cookie names a sign-in, which then is over: the same is kept of it as by `begin`.
+
+    A page's own script leaves the cookie alone: its answer may overtake one in which the person signs in again.
+    """
     before = session.get(_TOKEN)
-    if before:
-        begin(by_the_same_person=True)
-        session[_TOKEN_BEFORE] = before
-    return before is not None
+    if before is None or not is_attended():
+        return False
+    begin(by_the_same_person=True)
+    session[_TOKEN_BEFORE] = before
+    return True
 
 
 def holds_unsent_form() -> bool:

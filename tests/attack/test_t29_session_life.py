@@ -187,6 +187,14 @@ def test_polling_keeps_nobody_signed_in(world: World, how: str) -> None:
         everybody_is_out(world)
 
 
+def test_a_pages_own_script_never_takes_a_new_sign_in_away(world: World) -> None:
+    """Asked with the old cookie, answered after the person has signed in again: the answer must hold no cookie."""
+    with clock.moved(world.door.idle + SECOND):
+        for how in UNATTENDED.values():
+            answer = world.thief.client.get(world.door.path("/session"), base_url=world.door.base_url, **how)
+            assert answer.status_code == 303 and "Set-Cookie" not in answer.headers
+
+
 def test_asking_after_the_end_does_not_bring_it_back(world: World) -> None:
     copy = stolen(world.person, world.app)
     with clock.moved(world.door.idle + SECOND):
