@@ -13,7 +13,7 @@ from clinic.mailed_links import LinkState
 from clinic.patients import PatientDetails, PatientStatus
 from clinic.portal_users import PortalUserState
 from clinic.sessions import SignInSession
-from tenancy import clock
+from tenancy import clock, keys, link_tokens
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
 from tenancy.languages import Language
@@ -170,3 +170,37 @@ def test_looking_writes_nothing_and_a_stranger_learns_nothing(app: Flask) -> Non
             look(app, wrong)
     with inside(app, demo.ELM, Role.DOOR):
         assert db.session.scalars(select(func.count()).select_from(SignInSession)).one() == 0
+
+
+def test_only_an_expired_link_is_renewed(app: Flask) -> None:
+    """The button of an old page, pressed after a newer letter came, mails nothing more."""
+    secret = send_link(app, demo.ELM, Purpose.INVITATION)
+    before = len(letters(app, demo.ELM))
+    with inside(app, demo.ELM, Role.DOOR):
+        invitations.renew(secret)
+    assert len(letters(app, demo.ELM)) == before
+
+
+def test_who_asks_again_at_once_has_the_letter_that_is_on_its_way(app: Flask) -> None:
+    """And a locked invitation stays locked, however often its reader asks."""
+    send_link(app, demo.ELM, Purpose.INVITATION)
+    before = len(letters(app, demo.ELM))
+    with inside(app, demo.ELM, Role.DOOR):
+        invitations.send_again(user(GRACE))
+    with inside(app, demo.ELM, Role.DOOR):
+        newest_link(Purpose.INVITATION).ending, newest_link(Purpose.INVITATION).ended_at = LinkState.LOCKED, clock.now()
+        db.session.flush()
+        with clock.moved(timedelta(hours=1)):
+            invitations.send_again(user(GRACE))
+    assert len(letters(app, demo.ELM)) == before
+
+
+def test_an_invitation_of_somebody_who_has_accepted_says_so(app: Flask) -> None:
+    """Mailed in the moment in which another of theirs was accepted: it leads to signing in, not to a new password."""
+    with inside(app, demo.ELM):
+        invitations.send(user("maria@family.example"))
+    with inside(app, demo.ELM, Role.DOOR):
+        secret = link_tokens.token(
+            keys.signing_key(link_tokens.KEY_PURPOSE), Purpose.INVITATION, newest_link(Purpose.INVITATION).id
+        )
+        assert invitations.look(secret).state == LinkState.USED

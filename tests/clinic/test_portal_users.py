@@ -192,3 +192,10 @@ def test_no_session_lives_longer_than_twelve_hours_however_busy(app: Flask, mari
             assert maria.get("/profile").status_code == 200, minutes
     with clock.moved(sessions.LONGEST + timedelta(seconds=1)):
         assert maria.get("/profile").status_code == 303
+
+
+def test_who_is_not_there_is_not_found(app: Flask) -> None:
+    with inside(app, demo.ELM):
+        for ask in (portal_users.get, portal_users.row_of, portal_users.row_of_access):
+            with pytest.raises(NotFound):
+                ask(uuid4())
