@@ -17,7 +17,7 @@ from sqlalchemy.orm import aliased
 from clinic import audit, contacts, portal_users
 from clinic.contacts import Contact, Relationship
 from clinic.patients import Patient
-from clinic.portal_users import IS_LIVE, PortalAccess, PortalUser
+from clinic.portal_users import PortalAccess, PortalUser
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound
 
@@ -80,7 +80,7 @@ _SEEN = (
         (Relationship.clinic_id == PortalAccess.clinic_id) & (Relationship.patient_id == PortalAccess.patient_id),
     )
     .join(Patient, (Patient.clinic_id == PortalAccess.clinic_id) & (Patient.id == PortalAccess.patient_id))
-    .where(IS_LIVE)
+    .where(PortalAccess.ended_at.is_(None))  # also what a hold suspends: it comes back
     .order_by(Patient.search_text)
 )
 
@@ -118,7 +118,7 @@ def of_patient(patient_id: UUID) -> dict[UUID, tuple[UUID, str | None]]:
             & (Relationship.contact_id == Contact.id)
             & (Relationship.patient_id == PortalAccess.patient_id),
         )
-        .where(PortalAccess.patient_id == patient_id, IS_LIVE, Contact.email_norm.is_distinct_from(PortalUser.email_norm))
+        .where(PortalAccess.patient_id == patient_id, PortalAccess.ended_at.is_(None), Contact.email_norm.is_distinct_from(PortalUser.email_norm))
     )
     return {row[0]: (row[1], row[2]) for row in db.session.execute(differing)}
 

@@ -4,7 +4,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from clinic import contacts, corrected_contacts, demo, invitation_batches, invitation_warnings, portal_users
+from clinic import (
+    access_holds,
+    contacts,
+    corrected_contacts,
+    demo,
+    invitation_batches,
+    invitation_warnings,
+    portal_users,
+)
 from clinic.audit import AuditEntry
 from clinic.contacts import ContactDetails, RelationshipKind
 from clinic.invitation_warnings import WarningKind
@@ -113,6 +121,17 @@ def test_a_shared_sign_in_keeps_what_the_other_contact_stands_by(app: Flask, ana
     ana.read(ended.headers["Location"])
     ana.post(ended.headers["Location"])
     assert sees(app, "hugo@family.example") == {"Zoe Haddad", "Sam Grant"}
+
+
+def test_an_access_on_hold_is_asked_about_too(app: Flask, ana: Visitor) -> None:
+    """Else it would come back to the old address by itself, when the hold is lifted."""
+    with inside(app, demo.ELM):
+        for access in portal_users.access_of(user(MARIA).id):
+            access_holds.hold(access.id, "A court is asked.")
+    asked = correct(ana, app, "Maria Lopez", "Leo Lopez", NEW)
+    assert "Leo Lopez, Mia Lopez" in ana.read(asked)
+    ana.post(f"{asked}/ending")
+    assert sees(app, MARIA) == set()
 
 
 def test_an_invitation_still_under_way_to_the_old_address_is_taken_back(app: Flask, ana: Visitor) -> None:
