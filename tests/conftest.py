@@ -20,7 +20,7 @@ from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
 from clinic import demo
-from tenancy import clinics, embedded_postgres
+from tenancy import clinics, clock, embedded_postgres
 from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
 from tenancy.settings import Settings
@@ -129,6 +129,13 @@ def _settings(owner_url: str, login_url: str) -> Settings:
         mail_sender="no-reply@localhost.test",
         operator="Olga Operator",
     )
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands, and goes only where a test moves it: for what must be told to the instant."""
+    began = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: began + clock._shift.get())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,13 +89,6 @@ def at_admin(committed_app: Flask) -> Iterator[World]:
     yield from standing(DOORS["admin"], committed_app)
 
 
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands, and goes only where a test moves it: these ends are told to the second."""
-    began = clock.now()
-    monkeypatch.setattr(clock, "now", lambda: began + clock._shift.get())
-
-
 def standing(door: Door, app: Flask) -> Iterator[World]:
     other = restarted(app)
     person = door.enter(app)
