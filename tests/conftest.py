@@ -25,6 +25,7 @@ from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
 from tenancy.settings import Settings
 from tests import outer_door
+from tests.stripe_fake.fixture import _stripe_fake_process, stripe_fake  # noqa: F401  fixtures
 from tests.visitor import Visitor
 from wsgi import create_app
 
