@@ -43,7 +43,7 @@ def test_the_contract_the_library_and_every_request_are_of_one_version(
     stripe_fake: StripeFake, api: stripe.StripeClient, elm: dict[str, str]
 ) -> None:
     a_session(api, elm)
-    assert VERSION == stripe.api_version
+    assert stripe.api_version == VERSION
     assert {each["version"] for each in stripe_fake.requests()} == {VERSION}
     with pytest.raises(stripe.InvalidRequestError, match="speaks"):
         caller(stripe_fake, stripe_version="2024-06-20").v1.balance.retrieve(None, elm)  # type: ignore[arg-type]
