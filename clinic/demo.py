@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from clinic import (
     actors,
@@ -22,6 +22,7 @@ from clinic import (
     appearance,
     appointments,
     contacts,
+    demo_accounts,
     demo_messages,
     demo_papers,
     demo_sign_ins,
@@ -31,13 +32,11 @@ from clinic import (
     patients,
     portal_settings,
 )
-from clinic.account import AccountLine, LineKind
 from clinic.actors import Actor, ActorKind
 from clinic.appointments import AppointmentDetails
 from clinic.contacts import ContactDetails, Relationship, RelationshipKind
 from clinic.demo_sign_ins import APP_SECRET, PASSWORD
 from clinic.documents import DocumentDetails
-from clinic.invoices import Invoice, InvoiceStatus
 from clinic.patients import Patient, PatientDetails
 from clinic.portal_settings import SettingsDetails
 from clinic.portal_users import PortalAccess, PortalUser
@@ -163,7 +162,7 @@ def _elm_families() -> None:
     for patient in (leo, mia, zoe):
         _papers(patient)
         _visits(patient)
-        _account(patient)
+        demo_accounts.fill(patient)
     pairs = [row.id for row in db.session.scalars(select(Relationship).where(Relationship.contact_id == grace))]
     invitation_batches.confirm(invitation_batches.choose(pairs).id)
 
@@ -177,7 +176,7 @@ def _oak_families() -> None:
     for patient in (nina, paul):
         _papers(patient)
         _visits(patient)
-        _account(patient)
+        demo_accounts.fill(patient)
 
 
 def _patient(name: str, nickname: str, birth_on: date) -> Patient:
@@ -243,45 +242,6 @@ def _visits(patient: Patient) -> None:
         day = _today() + timedelta(days=days)
         starts_at = datetime(day.year, day.month, day.day, hour, 30, tzinfo=zone)
         appointments.book(patient.id, AppointmentDetails(starts_at, 45, service, "Tom Tanaka", "Room 2"))
-
-
-def _account(patient: Patient) -> None:
-    """An open invoice, a paid one, a draft, and a charge on no invoice."""
-    numbers = db.session.scalars(select(func.max(Invoice.number))).one() or 1000
-    today = _today()
-    paid = _invoice(patient, numbers + 1, InvoiceStatus.PAID, today - timedelta(days=60))
-    _line(patient, paid, LineKind.CHARGE, "Occupational therapy, 45 minutes", 12000, today - timedelta(days=62))
-    _line(patient, paid, LineKind.PAYMENT, "Cheque", -12000, today - timedelta(days=50))
-    unpaid = _invoice(patient, numbers + 2, InvoiceStatus.OPEN, today - timedelta(days=10))
-    _line(patient, unpaid, LineKind.CHARGE, "Occupational therapy, 45 minutes", 12000, today - timedelta(days=14))
-    _line(patient, unpaid, LineKind.DISCOUNT, "Sibling discount", -2000, today - timedelta(days=14))
-    _invoice(patient, None, InvoiceStatus.DRAFT, None)
-    _line(patient, None, LineKind.CHARGE, "Workbook", 1850, today - timedelta(days=5))
-
-
-def _invoice(patient: Patient, number: int | None, status: InvoiceStatus, issued_on: date | None) -> UUID:
-    due_on = issued_on + timedelta(days=30) if issued_on else None
-    invoice = Invoice(
-        patient_id=patient.id, number=number, status=status, issued_on=issued_on, due_on=due_on, currency="usd"
-    )
-    db.session.add(invoice)
-    db.session.flush()
-    return invoice.id
-
-
-def _line(patient: Patient, invoice: UUID | None, kind: LineKind, text: str, minor: int, on: date) -> None:
-    db.session.add(
-        AccountLine(
-            patient_id=patient.id,
-            invoice_id=invoice,
-            kind=kind,
-            description=text,
-            dated_on=on,
-            amount_minor=minor,
-            currency="usd",
-            entered_at=clock.now(),
-        )
-    )
 
 
 def _crowd(number: int) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from clinic import addresses, audit, document_types, mailed_links, sessions
+from clinic import addresses, audit, billing_settings, document_types, mailed_links, sessions
 from clinic.actors import Holder
 from mail import letterhead, letters, outbox
 from tenancy import clinics, provisioning, tenant
@@ -60,9 +60,10 @@ def get() -> PortalSettings:
 
 
 def stock() -> None:
-    """Give a new clinic its settings, letterhead and document types."""
+    """Give a new clinic its settings, letterhead, billing settings and document types."""
     db.session.add_all([PortalSettings(), letterhead.Letterhead()])
     db.session.flush()
+    billing_settings.stock()
     document_types.stock()
 
 

@@ -12,7 +12,7 @@
 --   portico_operator  the command line: the clinic, its people who sign in, no records
 --   portico_auditor   proves the audit log's chain: its entries, which hold ids, and nothing else
 --   portico_queue     the worker's own bookkeeping: the queue's schema and nothing else
---   portico_throttle  how often a network tries at all clinics together: that one table and nothing else
+--   portico_throttle  what is counted over all clinics together, tries of a network and refused webhooks, and nothing else
 --
 -- `portico_chain` owns the function that chains audit entries; nobody can become it.
 
@@ -169,17 +169,22 @@ $$;
 
 -- 4 The directory: readable before a clinic is open, changed only from inside ----------------------------------------
 
-GRANT SELECT ON clinics, clinic_addresses TO portico;
+GRANT SELECT ON clinics, clinic_addresses, clinic_payment_accounts TO portico;
 CREATE POLICY directory ON clinics FOR SELECT TO portico USING (true);
+CREATE POLICY directory ON clinic_payment_accounts FOR SELECT TO portico USING (true);
 CREATE POLICY directory ON clinic_addresses FOR SELECT TO portico USING (true);
 
 GRANT SELECT ON clinics, clinic_addresses TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
 CREATE POLICY own ON clinics TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
     USING (id = app.clinic_id()) WITH CHECK (id = app.clinic_id());
+CREATE POLICY own ON clinic_payment_accounts TO portico_staff
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY own ON clinic_addresses TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 
-GRANT UPDATE (name, accent, logo_version) ON clinics TO portico_staff;
+-- An Admin signs up for payment processing; Stripe says whether it is on.
+GRANT UPDATE (name, accent, logo_version, payment_processing_since_at) ON clinics TO portico_staff;
+GRANT SELECT, INSERT ON clinic_payment_accounts TO portico_staff;
 GRANT INSERT, UPDATE (plan, status, payment_processing_since_at) ON clinics TO portico_operator;
 GRANT INSERT, UPDATE (retired_at) ON clinic_addresses TO portico_staff, portico_operator;
 
@@ -191,7 +196,7 @@ DECLARE
 BEGIN
     FOR owned IN
         SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'clinic_id'
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'clinic_addresses'
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN ('clinic_addresses', 'clinic_payment_accounts')
     LOOP
         EXECUTE format('CREATE POLICY clinic ON public.%I TO portico_staff '
                        'USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id())', owned);
@@ -202,11 +207,21 @@ $staff$;
 GRANT SELECT, INSERT, UPDATE ON
     patients, contacts, documents, appointments, document_types, portal_settings, portal_users, portal_access,
     staff_members, letters, letterheads, invitation_batches, invitation_batch_rows, invoices,
-    conversations, access_holds
+    conversations, access_holds, billing_settings, payment_accounts, payments, payment_invoices, refunds, disputes,
+    stripe_customers, saved_cards, autopays, autopay_notices, payment_problems, stripe_events
     TO portico_staff;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     relationships, search_words, document_contents, clinic_logos TO portico_staff;
-GRANT SELECT, INSERT ON account_lines, messages, message_attachments TO portico_staff;
+GRANT SELECT, INSERT ON account_lines, allocations, invoice_mailings, messages, message_attachments TO portico_staff;
+-- What stands on an invoice may leave it while it is a draft.
+GRANT SELECT, INSERT, DELETE ON invoice_lines TO portico_staff;
+CREATE POLICY draft ON invoice_lines AS RESTRICTIVE FOR DELETE TO portico_staff
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM invoices i WHERE i.clinic_id = invoice_lines.clinic_id AND i.id = invoice_lines.invoice_id
+                       AND i.number IS NULL));
+GRANT DELETE ON invoices TO portico_staff;
+CREATE POLICY draft ON invoices AS RESTRICTIVE FOR DELETE TO portico_staff
+    USING (clinic_id = app.clinic_id() AND number IS NULL);
 -- What the virus scanner said of a file that waited for it.
 GRANT UPDATE (scan) ON message_attachments TO portico_staff;
 -- A family asks; staff can only answer.
@@ -302,6 +317,10 @@ CREATE POLICY portal ON throttle_buckets TO portico_portal
 GRANT SELECT, INSERT, UPDATE (drained_at, free_at) ON throttle_buckets TO portico_door, portico_staff, portico_portal;
 GRANT DELETE ON throttle_buckets TO portico_door;
 
+-- What Stripe sends is kept before anybody looks at it.
+CREATE POLICY door ON stripe_events FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id() AND applied_at IS NULL);
+GRANT INSERT ON stripe_events TO portico_door;
+
 -- 7 Portal users: what is theirs to see, and what the clinic shows ---------------------------------------------------
 
 CREATE POLICY mine ON portal_access FOR SELECT TO portico_portal
@@ -349,11 +368,45 @@ CREATE POLICY family ON appointments FOR SELECT TO portico_portal
 CREATE POLICY family ON account_lines FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()
            AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
-           AND ((SELECT app.shows_balance()) OR invoice_id = ANY (ARRAY(SELECT id FROM invoices))));
+           AND ((SELECT app.shows_balance()) OR id = ANY (ARRAY(SELECT line_id FROM invoice_lines))
+                OR id = ANY (ARRAY(SELECT payment_line_id FROM allocations))));
 CREATE POLICY family ON invoices FOR SELECT TO portico_portal
     USING (clinic_id = app.clinic_id()
            AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
-           AND status <> 'draft' AND (SELECT app.shows_invoices()));
+           AND number IS NOT NULL AND (SELECT app.shows_invoices()));
+CREATE POLICY family ON invoice_lines FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+CREATE POLICY family ON allocations FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+
+-- Paying. A portal user begins payments of their own, for patients whose billing they see, and moves them on; what the
+-- account says of them is entered by the clinic's own jobs. Of a payment of somebody else's they see that an invoice is
+-- taken (by the unique rule), and nothing more.
+CREATE POLICY mine ON payments TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id() AND line_id IS NULL
+                AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing())) AND (SELECT app.takes_payments()));
+CREATE POLICY mine ON payment_invoices TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM payments p WHERE p.clinic_id = payment_invoices.clinic_id AND p.id = payment_invoices.payment_id))
+    WITH CHECK (clinic_id = app.clinic_id()
+                AND EXISTS (SELECT FROM payments p WHERE p.clinic_id = payment_invoices.clinic_id
+                            AND p.id = payment_invoices.payment_id AND p.line_id IS NULL)
+                AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+CREATE POLICY mine ON saved_cards TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON stripe_customers FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
+CREATE POLICY mine ON autopays TO portico_portal
+    USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
+    WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id()
+                AND patient_id = ANY (ARRAY(SELECT app.patients_with_billing()))
+                AND card_id = ANY (ARRAY(SELECT id FROM saved_cards)));
+CREATE POLICY mine ON autopay_notices FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id() AND autopay_id = ANY (ARRAY(SELECT id FROM autopays)));
+CREATE POLICY portal ON billing_settings FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id());
+CREATE POLICY portal ON payment_accounts FOR SELECT TO portico_portal USING (clinic_id = app.clinic_id() AND ended_at IS NULL);
 
 -- What one portal user and the clinic write each other: theirs alone, while they may see the patient's records and the
 -- clinic allows messages. They begin, write on where it is open, and note what they have read; nothing else.
@@ -416,8 +469,14 @@ CREATE POLICY post ON letters FOR INSERT TO portico_portal
 GRANT SELECT (clinic_id, id, portal_user_id, patient_id, contact_id, relationship, guardian_for_adult, records, billing,
               starts_at, ends_at, ended_at) ON portal_access TO portico_portal;
 GRANT SELECT ON
-    patients, document_types, documents, document_contents, appointments, account_lines, invoices,
-    portal_settings, clinic_keys, authenticators TO portico_portal;
+    patients, document_types, documents, document_contents, appointments, account_lines, invoices, invoice_lines,
+    allocations, portal_settings, clinic_keys, authenticators, stripe_customers, autopay_notices TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (status, checkout_session_id, checkout_url, next_look_at, ended_at) ON payments TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (released_at) ON payment_invoices TO portico_portal;
+GRANT SELECT, UPDATE (removed_at) ON saved_cards TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (ended_at, ending) ON autopays TO portico_portal;
+GRANT SELECT (clinic_id, allows_partial, autopay_notice_days) ON billing_settings TO portico_portal;
+GRANT SELECT (clinic_id, account_id, charges_enabled, ended_at) ON payment_accounts TO portico_portal;
 GRANT SELECT (clinic_id, id, staff_member_id, portal_user_id) ON passkeys TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (family_read_at) ON conversations TO portico_portal;
 GRANT SELECT, INSERT ON messages, message_attachments TO portico_portal;
@@ -455,8 +514,11 @@ CREATE POLICY operator ON sessions TO portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY operator ON authenticators FOR SELECT TO portico_operator USING (clinic_id = app.clinic_id());
 CREATE POLICY operator ON passkeys FOR SELECT TO portico_operator USING (clinic_id = app.clinic_id());
+CREATE POLICY operator ON billing_settings TO portico_operator
+    USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 CREATE POLICY operator ON letters FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
-GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members TO portico_operator;
+GRANT SELECT, INSERT ON clinic_keys, portal_settings, letterheads, document_types, staff_members, billing_settings
+    TO portico_operator;
 GRANT UPDATE (role) ON staff_members TO portico_operator;
 GRANT SELECT, INSERT, UPDATE (ended_at, ending, letter_id) ON mailed_links TO portico_operator;
 GRANT SELECT ON authenticators TO portico_operator;
@@ -528,9 +590,12 @@ CREATE POLICY clinic ON q.procrastinate_jobs TO portico_door, portico_staff, por
     WITH CHECK (args ->> 'clinic_id' = app.clinic_id()::text AND queueing_lock IS NULL AND lock IS NULL);
 GRANT INSERT ON q.procrastinate_events TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
 
--- 11 The throttle across clinics -------------------------------------------------------------------------------------
--- The one table of ours that belongs to no clinic: how often one network tried at all of them. No other role reaches it,
--- and this role reaches nothing else, so what a clinic's own work can see still ends at the clinic.
+-- 12 The counts across clinics -------------------------------------------------------------------------------------
+-- The tables of ours that belong to no clinic: how often one network tried at all of them, and how many webhooks named
+-- none or were forged. No other role reaches them, and this role reaches nothing else, so what a clinic's own work can see
+-- still ends at the clinic.
 
 CREATE POLICY everywhere ON platform_throttle_buckets TO portico_throttle USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE (drained_at, free_at), DELETE ON platform_throttle_buckets TO portico_throttle;
+CREATE POLICY everywhere ON platform_webhook_refusals TO portico_throttle USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE (count) ON platform_webhook_refusals TO portico_throttle;

@@ -59,12 +59,12 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> str:
         patient = wayfinding.open_patient(portal_home.see_billing(patient_id))
         if not patient.shows_invoices:
             raise NotFound("invoice")
-        found, lines = invoices.get_of_patient(invoice_id, patient.id)
+        found = invoices.get_of_patient(invoice_id, patient.id)
     return render_template(
         "portal/billing/invoice.html",
         patient=patient,
-        invoice=found,
-        lines=lines,
+        invoice=found.invoice,
+        lines=found.lines + found.payments,
         kinds=LINE_KINDS,
-        status=STATUSES[InvoiceStatus(found.status)],
+        status=STATUSES[found.invoice.status],
     )

@@ -74,6 +74,15 @@ class ClinicAddress(Base):
     retired_at: Mapped[datetime | None]
 
 
+class ClinicPaymentAccount(Base):
+    """Which clinic a Stripe account is of, or was: a webhook names the account only. An account is one clinic's for good."""
+
+    __tablename__ = "clinic_payment_accounts"
+    __table_args__ = (CheckConstraint("account_id ~ '^acct_[A-Za-z0-9]+$'", name="account_id"),)
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    clinic_id: Mapped[UUID] = mapped_column(ForeignKey("clinics.id"))
+
+
 @dataclass(frozen=True)
 class ClinicEntry:
     """A clinic as the directory lists it; what every page and letter may know of it."""
@@ -122,12 +131,21 @@ _ENTRY: Any = (
 _BY_SLUG = _ENTRY.join(ClinicAddress, ClinicAddress.clinic_id == Clinic.id).where(
     ClinicAddress.slug == bindparam("slug")
 )
+_BY_PAYMENT_ACCOUNT = _ENTRY.join(ClinicPaymentAccount, ClinicPaymentAccount.clinic_id == Clinic.id).where(
+    ClinicPaymentAccount.account_id == bindparam("account_id")
+)
 _BY_ID = _ENTRY.where(Clinic.id == bindparam("id"))
 
 
 def find_at(slug: str) -> ClinicEntry | None:
     """The clinic that has or ever had this address; compare `.slug` to see whether it is the current one."""
     row = db.session.execute(_BY_SLUG, {"slug": slug}).one_or_none()
+    return ClinicEntry(*row) if row else None
+
+
+def find_by_payment_account(account_id: str) -> ClinicEntry | None:
+    """The clinic that has or had this Stripe account."""
+    row = db.session.execute(_BY_PAYMENT_ACCOUNT, {"account_id": account_id}).one_or_none()
     return ClinicEntry(*row) if row else None
 
 

@@ -34,7 +34,8 @@ OTHER = {demo.ELM: demo.OAK, demo.OAK: demo.ELM}
 # Columns that hold words of the program. Every other text column, also one added tomorrow, gets a canary.
 WORDS = {
     *("accent", "actor_kind", "actor_role", "currency", "ending", "event", "fate", "hash", "kind", "logo_version", "media_type"),
-    *("language", "plan", "purpose", "relationship", "result", "role", "scan", "slug", "stage", "state", "status", "time_zone"),
+    *("account_id", "language", "method", "plan", "purpose", "relationship", "result", "role", "scan", "slug", "stage"),
+    *("state", "status", "time_zone", "way"),
 }
 ADDRESSES = {"email", "email_norm", "reply_to", "to_address"}
 # Where a person of the clinic itself must meet its canaries: else the walk went past the pages.
@@ -123,7 +124,8 @@ def plant_canaries(connection: whole_database.Connection) -> None:
     """`CNRY-<clinic>-<table>-<column>-<row>` in every text of every clinic; triggers and references rest meanwhile."""
     columns = connection.execute(
         "SELECT table_name, column_name, data_type FROM information_schema.columns "
-        "WHERE table_schema = 'public' AND data_type IN ('text', 'jsonb') AND table_name <> 'alembic_version'"
+        "WHERE table_schema = 'public' AND data_type IN ('text', 'jsonb') AND table_name <> 'alembic_version' "
+        "AND NOT table_name ^@ 'platform_'"
     ).fetchall()
     clinics = dict(connection.execute("SELECT slug, clinic_id FROM clinic_addresses").fetchall())
     owned = {*whole_database.tables(connection), "clinics"}

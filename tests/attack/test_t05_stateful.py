@@ -157,9 +157,12 @@ def _model_of(clinic: ClinicEntry) -> Model:
              "JOIN document_types t ON t.id = d.document_type_id")
     ):
         model.documents[each] = Document(name, kind, status == "signed")
-    for each, name in rows(text("SELECT i.id, p.name FROM invoices i JOIN patients p ON p.id = i.patient_id WHERE i.status <> 'draft'")):
+    for each, name in rows(text("SELECT i.id, p.name FROM invoices i JOIN patients p ON p.id = i.patient_id WHERE i.number IS NOT NULL")):
         model.invoices[each] = name
-    for each, name, invoice in rows(text("SELECT l.id, p.name, l.invoice_id FROM account_lines l JOIN patients p ON p.id = l.patient_id")):
+    for each, name, invoice in rows(
+        text("SELECT l.id, p.name, coalesce(i.invoice_id, a.invoice_id) FROM account_lines l JOIN patients p ON p.id = l.patient_id "
+             "LEFT JOIN invoice_lines i ON i.line_id = l.id LEFT JOIN allocations a ON a.payment_line_id = l.id")
+    ):
         model.lines[each] = (name, invoice)
     for each, email, name in rows(
         text("SELECT c.id, u.email_norm, p.name FROM conversations c JOIN patients p ON p.id = c.patient_id "

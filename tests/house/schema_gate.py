@@ -15,9 +15,10 @@ OUR_ROLES = (
     "portico_throttle",
 )
 OLDEST_SERVER = 150000
-# Outside every clinic stand the directory and `platform_throttle_buckets`, which belongs to `portico_throttle` alone.
-# The directory is read before a clinic is open: these two tables, by the login role, and the address is unique for all.
-DIRECTORY = ("clinics", "clinic_addresses")
+# Outside every clinic stand the directory and two tables of counts, which belong to `portico_throttle` alone.
+# The directory is read before a clinic is open: these three tables, by the login role; an address, and a Stripe account
+# (whose id nobody here chooses), are unique for all.
+DIRECTORY = ("clinics", "clinic_addresses", "clinic_payment_accounts")
 
 CHECKS = {
     "no row security": """
@@ -31,14 +32,14 @@ CHECKS = {
     "no clinic_id": """
         SELECT c.relname FROM pg_class c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-          AND c.relname NOT IN ('alembic_version', 'clinics', 'platform_throttle_buckets')
+          AND c.relname NOT IN ('alembic_version', 'clinics', 'platform_throttle_buckets', 'platform_webhook_refusals')
           AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'clinic_id' AND a.attnotnull)""",
     "policy that does not name the clinic": """
         SELECT c.relname || '.' || p.polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
         WHERE c.relnamespace = 'public'::regnamespace
-          AND NOT (c.relname IN ('clinics', 'clinic_addresses') AND p.polname = 'directory' AND p.polcmd = 'r'
+          AND NOT (c.relname IN ('clinics', 'clinic_addresses', 'clinic_payment_accounts') AND p.polname = 'directory' AND p.polcmd = 'r'
                    AND p.polroles = ARRAY['portico'::regrole::oid])
-          AND NOT (c.relname = 'platform_throttle_buckets' AND p.polname = 'everywhere'
+          AND NOT (c.relname IN ('platform_throttle_buckets', 'platform_webhook_refusals') AND p.polname = 'everywhere'
                    AND p.polroles = ARRAY['portico_throttle'::regrole::oid])
           AND ((p.polcmd <> 'a' AND coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') !~ '= app\\.clinic_id\\(\\)')
             OR (p.polcmd IN ('a', 'w', '*')
@@ -69,7 +70,8 @@ CHECKS = {
     "unique rule that does not begin with the clinic": """
         SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
         WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace AND c.relname <> 'alembic_version'
-          AND i.indexrelid NOT IN ('pk_clinics'::regclass, 'pk_clinic_addresses'::regclass, 'pk_platform_throttle_buckets'::regclass)
+          AND i.indexrelid NOT IN ('pk_clinics'::regclass, 'pk_clinic_addresses'::regclass, 'pk_clinic_payment_accounts'::regclass,
+                                   'pk_platform_throttle_buckets'::regclass, 'pk_platform_webhook_refusals'::regclass)
           AND (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0])
               IS DISTINCT FROM 'clinic_id'""",
     "grant that no role needs": """
@@ -80,16 +82,16 @@ CHECKS = {
     "login role reads more than the directory": """
         SELECT c.relname FROM pg_class c
         WHERE c.relnamespace IN ('public'::regnamespace, 'q'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm')
-          AND (has_any_column_privilege('portico', c.oid, 'SELECT, INSERT, UPDATE') AND c.relname NOT IN ('clinics', 'clinic_addresses')
+          AND (has_any_column_privilege('portico', c.oid, 'SELECT, INSERT, UPDATE') AND c.relname NOT IN ('clinics', 'clinic_addresses', 'clinic_payment_accounts')
                OR has_any_column_privilege('portico', c.oid, 'INSERT, UPDATE')
                OR has_table_privilege('portico', c.oid, 'DELETE'))""",
     "reach between a clinic and what stands outside all": """
         SELECT r.rolname || ' reaches ' || c.relname FROM pg_roles r, pg_class c
         WHERE r.rolname LIKE 'portico%' AND r.rolname <> 'portico_owner'
           AND c.relnamespace IN ('public'::regnamespace, 'q'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm')
-          AND (r.rolname = 'portico_throttle') <> (c.relname = 'platform_throttle_buckets')
+          AND (r.rolname = 'portico_throttle') <> (c.relname IN ('platform_throttle_buckets', 'platform_webhook_refusals'))
           AND (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r.oid, c.oid, 'DELETE'))
-          AND 'portico_throttle' IN (r.rolname, CASE c.relname WHEN 'platform_throttle_buckets' THEN 'portico_throttle' END)""",
+          AND 'portico_throttle' IN (r.rolname, CASE WHEN c.relname ^@ 'platform_' THEN 'portico_throttle' END)""",
     "role that may create things": """
         SELECT r.rolname || ' in ' || n.nspname FROM pg_roles r, pg_namespace n
         WHERE r.rolname LIKE 'portico%' AND r.rolname <> 'portico_owner' AND n.nspname IN ('public', 'app', 'q')
@@ -121,7 +123,7 @@ CHECKS = {
     "append-only table that can be changed": """
         SELECT r || ' may change ' || t FROM unnest(ARRAY['portico_door', 'portico_staff', 'portico_portal',
                                                           'portico_mailer', 'portico_operator', 'portico_auditor']) AS r,
-             unnest(ARRAY['audit_entries', 'account_lines']) AS t
+             unnest(ARRAY['audit_entries', 'account_lines', 'allocations', 'invoice_mailings']) AS t
         WHERE has_any_column_privilege(r, t::regclass, 'UPDATE') OR has_table_privilege(r, t, 'DELETE')""",
 }
 

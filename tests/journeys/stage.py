@@ -14,6 +14,7 @@ from clinic import (
     demo,
     documents,
     invitation_batches,
+    invoices,
     portal_users,
     staff,
 )
@@ -23,7 +24,6 @@ from clinic.contacts import ContactDetails, RelationshipKind
 from clinic.conversations import Conversation
 from clinic.document_types import DocumentType
 from clinic.documents import Document
-from clinic.invoices import Invoice, InvoiceStatus
 from clinic.staff import StaffRole
 from tenancy import clock
 from tenancy.database import db
@@ -80,12 +80,7 @@ def prepare(running: Running) -> Found:
         found.kind = db.session.scalars(select(DocumentType.id).limit(1)).one()
         found.conversation = db.session.scalars(select(Conversation.id)).one()
         found.wish = db.session.scalars(select(AppointmentRequest.id)).one()
-        found.invoices = {
-            status: db.session.scalars(
-                select(Invoice.id).where(Invoice.patient_id == leo, Invoice.status == status)
-            ).one()
-            for status in (InvoiceStatus.OPEN, InvoiceStatus.PAID)
-        }
+        found.invoices = {each.status: each.id for each in invoices.of_patient(leo)}
         for name in ("Hana Haddad", "Hugo Haddad"):
             contacts.add(zoe, ContactDetails(name, "haddads@family.example"), RelationshipKind.GRANDPARENT)
         pairs = [inside.pair(name, "Zoe Haddad").id for name in ("Hana Haddad", "Hugo Haddad")]

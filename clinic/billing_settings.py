@@ -1,0 +1,56 @@
+"""How the clinic bills: whether part of an invoice may be paid, whether a mailed link may pay, who must agree to a refund.
+
+Its one surprise: the next invoice number is kept here, so that numbers have no gaps: whoever issues holds this row
+until the transaction ends, and a number that was not used is given to the next.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tenancy import tenant
+from tenancy.database import Base, db
+
+FIRST_NUMBER = 1001
+
+
+class BillingSettings(Base):
+    __tablename__ = "billing_settings"
+    __table_args__ = (
+        CheckConstraint("next_invoice_number > 0", name="next_invoice_number"),
+        CheckConstraint("refund_limit_minor >= 0", name="refund_limit"),
+        CheckConstraint("autopay_notice_days BETWEEN 1 AND 14", name="autopay_notice_days"),
+    )
+
+    clinic_id: Mapped[UUID] = mapped_column(
+        ForeignKey("clinics.id"), primary_key=True, default=tenant.current_clinic_id
+    )
+    next_invoice_number: Mapped[int] = mapped_column(default=FIRST_NUMBER)
+    allows_partial: Mapped[bool] = mapped_column(default=False)  # families may pay a part of an invoice
+    pays_by_link: Mapped[bool] = mapped_column(default=False)  # whoever opens a mailed invoice may pay without signing in
+    refund_limit_minor: Mapped[int | None]  # above this a second person confirms; None: nobody has to
+    autopay_notice_days: Mapped[int] = mapped_column(default=3)  # from the letter until the card is charged
+
+
+def get() -> BillingSettings:
+    """The open clinic's."""
+    return db.session.scalars(select(BillingSettings)).one()
+
+
+def stock() -> None:
+    """Give a new clinic its own."""
+    db.session.add(BillingSettings())
+    db.session.flush()
+
+
+def take_invoice_number() -> int:
+    """The next number of the open clinic; whoever issues next waits for this transaction's end."""
+    settings = db.session.scalars(
+        # Stronger than a key share: two who issue at once must not read the same number.
+        select(BillingSettings).with_for_update().execution_options(populate_existing=True)
+    ).one()
+    number = settings.next_invoice_number
+    settings.next_invoice_number = number + 1
+    db.session.flush()
+    return number

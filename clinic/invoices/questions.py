@@ -1,0 +1,142 @@
+"""Issued invoices with what they come to and what was paid."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, select
+
+from clinic.account import LINE_COLUMNS, AccountLine, LineRow, line_row
+from clinic.invoices.rows import Allocation, Invoice, InvoiceLine
+from clinic.money import Money
+from tenancy.database import db
+from tenancy.errors import NotFound
+
+
+class InvoiceStatus(StrEnum):
+    DRAFT = "draft"
+    OPEN = "open"
+    PARTLY_PAID = "partly_paid"
+    PAID = "paid"
+    VOID = "void"
+
+
+@dataclass(frozen=True)
+class InvoiceRow:
+    id: UUID
+    patient_id: UUID
+    number: int | None  # None: a draft
+    issued_on: date | None
+    due_on: date | None
+    voided_at: datetime | None
+    total: Money  # charges less discounts and write-offs
+    paid: Money
+
+    @property
+    def status(self) -> InvoiceStatus:
+        if self.number is None:
+            return InvoiceStatus.DRAFT
+        if self.voided_at:
+            return InvoiceStatus.VOID
+        if self.due.minor <= 0:
+            return InvoiceStatus.PAID
+        return InvoiceStatus.PARTLY_PAID if self.paid.minor else InvoiceStatus.OPEN
+
+    @property
+    def due(self) -> Money:
+        return self.total + -self.paid
+
+    @property
+    def is_payable(self) -> bool:
+        return self.status in (InvoiceStatus.OPEN, InvoiceStatus.PARTLY_PAID)
+
+
+@dataclass(frozen=True)
+class InvoicePage:
+    """An invoice with what stands on it and what paid it, each oldest first."""
+
+    invoice: InvoiceRow
+    lines: list[LineRow]
+    payments: list[LineRow]  # `amount` is the part that went to this invoice, negative
+
+
+_total = (
+    select(func.coalesce(func.sum(AccountLine.amount_minor), 0))
+    .select_from(InvoiceLine)
+    .join(AccountLine, (AccountLine.clinic_id == InvoiceLine.clinic_id) & (AccountLine.id == InvoiceLine.line_id))
+    .where(InvoiceLine.clinic_id == Invoice.clinic_id, InvoiceLine.invoice_id == Invoice.id)
+    .correlate(Invoice)
+    .scalar_subquery()
+)
+_paid = (
+    select(func.coalesce(func.sum(Allocation.amount_minor), 0))
+    .where(Allocation.clinic_id == Invoice.clinic_id, Allocation.invoice_id == Invoice.id)
+    .correlate(Invoice)
+    .scalar_subquery()
+)
+ROWS = select(
+    Invoice.id,
+    Invoice.patient_id,
+    Invoice.number,
+    Invoice.issued_on,
+    Invoice.due_on,
+    Invoice.voided_at,
+    Invoice.currency,
+    _total,
+    _paid,
+)
+_ISSUED_OF_PATIENT = ROWS.where(Invoice.patient_id == bindparam("patient_id"), Invoice.number.is_not(None)).order_by(
+    Invoice.issued_on.desc(), Invoice.number.desc()
+)
+_ONE = _ISSUED_OF_PATIENT.where(Invoice.id == bindparam("id"))
+_LINES = (
+    select(*LINE_COLUMNS)
+    .join(InvoiceLine, (InvoiceLine.clinic_id == AccountLine.clinic_id) & (InvoiceLine.line_id == AccountLine.id))
+    .where(InvoiceLine.invoice_id == bindparam("invoice_id"))
+    .order_by(AccountLine.dated_on, AccountLine.entered_at, AccountLine.id)
+)
+_part: Any = -func.sum(Allocation.amount_minor)
+_PAYMENTS = (
+    select(*[_part if each is AccountLine.amount_minor else each for each in LINE_COLUMNS])
+    .join(
+        Allocation, (Allocation.clinic_id == AccountLine.clinic_id) & (Allocation.payment_line_id == AccountLine.id)
+    )
+    .where(Allocation.invoice_id == bindparam("invoice_id"))
+    .group_by(AccountLine.clinic_id, AccountLine.id)
+    .having(func.sum(Allocation.amount_minor) != 0)
+    .order_by(AccountLine.dated_on, AccountLine.entered_at, AccountLine.id)
+)
+
+
+def of_patient(patient_id: UUID) -> list[InvoiceRow]:
+    """Issued invoices, newest first."""
+    return [row_of(*row) for row in db.session.execute(_ISSUED_OF_PATIENT, {"patient_id": patient_id})]
+
+
+def get_of_patient(invoice_id: UUID, patient_id: UUID) -> InvoicePage:
+    """An issued invoice of this patient. Raises NotFound."""
+    found = db.session.execute(_ONE, {"id": invoice_id, "patient_id": patient_id}).one_or_none()
+    if found is None:
+        raise NotFound("invoice")
+    lines = [line_row(*row) for row in db.session.execute(_LINES, {"invoice_id": invoice_id})]
+    payments = [line_row(*row) for row in db.session.execute(_PAYMENTS, {"invoice_id": invoice_id})]
+    return InvoicePage(row_of(*found), lines, payments)
+
+
+def row_of(
+    id_: UUID,
+    patient_id: UUID,
+    number: int | None,
+    issued_on: date | None,
+    due_on: date | None,
+    voided_at: datetime | None,
+    currency: str,
+    total: int,
+    paid: int,
+) -> InvoiceRow:
+    """Of `ROWS`."""
+    return InvoiceRow(
+        id_, patient_id, number, issued_on, due_on, voided_at, Money(int(total), currency), Money(int(paid), currency)
+    )
