@@ -1,5 +1,6 @@
 """An account's money at Stripe: a balance transaction for each movement, with its fee; the amounts Stripe takes."""
 
+import re
 from collections import defaultdict
 
 from tests.stripe_fake.calls import Call, listed, plays
@@ -30,9 +31,22 @@ def check_amount(amount: int, currency: str, what: str = "Amount") -> None:
         raise invalid(f"Invalid {what.lower()}: the last digit of an amount in {currency} must be 0", None, "amount")
 
 
+def _digits(currency: str) -> int:
+    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+
+
+def minor_of(typed: str, currency: str) -> int:
+    """What a person typed, in minor units: "12.5" usd is 1250."""
+    digits = _digits(currency)
+    found = re.fullmatch(rf"(\d{{1,9}})(?:\.(\d{{0,{digits}}}))?", typed)
+    if not found:
+        raise invalid(f"{typed} is not an amount in {currency.upper()}.", None, "amount")
+    return int(found[1]) * 10**digits + int((found[2] or "").ljust(digits, "0") or 0)
+
+
 def shown(amount: int, currency: str) -> str:
     """For a person: 1250 usd is "12.50 USD", 1250 jpy is "1,250 JPY"."""
-    digits = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+    digits = _digits(currency)
     whole, part = divmod(amount, 10**digits)
     return f"{whole:,}{f'.{part:0{digits}}' if digits else ''} {currency.upper()}"
 

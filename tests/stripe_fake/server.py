@@ -12,6 +12,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from tests.stripe_fake.api import api
 from tests.stripe_fake.control import control
+from tests.stripe_fake.pages import pages
 from tests.stripe_fake.webhooks import Post
 from tests.stripe_fake.world import World
 
@@ -20,10 +21,10 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, no seconds
 
 
 def create_app(world: World, key: str = KEY) -> Flask:
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.config["STRIPE_KEY"] = key
     app.extensions.update(stripe_fake=world, stripe_fake_post=Post(world))
-    for blueprint in (api, control):
+    for blueprint in (api, control, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(InternalServerError, lambda error: broken(world, error))
     app.wsgi_app = Wire(app.wsgi_app)  # type: ignore[method-assign]
