@@ -1,5 +1,6 @@
 """Passwords: the rules for choosing one, and how it is kept (argon2id) and checked."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -86,7 +87,6 @@ def choose(holder: Holder, password: str) -> None:
             needs_factor=len(password) < SHORTEST,
         )
     )
-    db.session.flush()
 
 
 _KEPT = select(Password.hash).where(
@@ -138,9 +138,7 @@ def _squeezed(text: str) -> str:
 
 
 def _is_repeated(plain: str) -> bool:
-    """`passwordpassword`, `abcabcabcabcabc`: one short piece again and again, or one run of the keyboard."""
-    for length in range(1, len(plain) // 2 + 1):
-        if len(plain) % length == 0 and plain == plain[:length] * (len(plain) // length):
-            piece = plain[:length]
-            return length < 5 or piece in common_passwords()
-    return plain in "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz" or plain in "01234567890123456789012345"
+    """`passwordpassword`: a well-known one again and again; or one run of the keyboard."""
+    again = re.fullmatch(r"(.+?)\1+", plain, re.DOTALL)
+    is_known = again is not None and again[1] in common_passwords()
+    return is_known or plain in "abcdefghijklmnopqrstuvwxyz" * 2 or plain in "0123456789" * 3

@@ -4,6 +4,7 @@ It holds the sign-in token (whose row decides), the form token and messages to s
 """
 
 import logging
+from typing import cast
 
 from flask import Flask, Request, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -25,18 +26,16 @@ class HostBoundSessions(SecureCookieSessionInterface):
     def get_cookie_name(self, app: Flask) -> str:
         return name_here(super().get_cookie_name(app))
 
-    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        serializer = super().get_signing_serializer(app)
-        if serializer is not None:
-            clinic = request.environ.get(CLINIC)
-            door = type(request.environ.get(SITE)).__name__
-            serializer.salt = f"{self.salt}:{door}:{clinic.id if clinic else 'none'}".encode()
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+        # None only without a secret key, and without one the settings are not read to their end.
+        serializer = cast(URLSafeTimedSerializer, super().get_signing_serializer(app))
+        clinic = request.environ.get(CLINIC)
+        door = type(request.environ.get(SITE)).__name__
+        serializer.salt = f"{self.salt}:{door}:{clinic.id if clinic else 'none'}".encode()
         return serializer
 
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
         serializer = self.get_signing_serializer(app)
-        if serializer is None:
-            return None
         sent = values_of(self.get_cookie_name(app), request.environ.get("HTTP_COOKIE", ""))
         opened = self.session_class()
         if len(sent) > 1:

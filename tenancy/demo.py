@@ -125,7 +125,7 @@ class Demo:
                 "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
                 "portico_password": secrets.token_urlsafe(32),
             }
-            _write_private(path, json.dumps(keys, indent=2))
+            _write_private(path, json.dumps(keys))
         kept: dict[str, str] = json.loads(path.read_text())
         return kept
 
@@ -167,19 +167,19 @@ class Demo:
         print(f"  {f'http://127.0.0.1:{self.plan.letters_port}/':<42} every letter that was sent, and the staff's sign-in code")
         print(f"{sign_ins.rstrip()}\n")
         print(f"For operator commands in a second terminal: . {shlex.quote(str(self.plan.data / 'environment'))}")
-        print("Ctrl-C stops all of it and keeps the data; ./demo --fresh starts over.", flush=True)
+        print("Ctrl-C stops all of it and keeps the data; ./demo --fresh starts over.")
 
 
 @contextmanager
 def step(words: str) -> Iterator[None]:
     began = time.monotonic()
-    print(f"  {words} …", end=" ", flush=True)
+    print(f"  {words} …", end=" ")
     try:
         yield
     except BaseException:
-        print(flush=True)
+        print()
         raise
-    print(f"{time.monotonic() - began:.1f} s", flush=True)
+    print(f"{time.monotonic() - began:.1f} s")
 
 
 def main() -> int:
@@ -199,7 +199,7 @@ def main() -> int:
                 with step("Stopping"):
                     demo.stop()
     except KeyboardInterrupt:
-        return 0
+        pass  # the ordinary end
     except (DemoRefused, ChildFailed, ServerFailed, psycopg.Error) as failure:
         print(failure, file=sys.stderr)
         return 1
@@ -219,7 +219,7 @@ def _stop_asked(number: int, frame: FrameType | None) -> None:
 def _refuse_taken_ports(plan: Plan) -> None:
     for option, port in {"port": plan.port, "letters-port": plan.letters_port, "smtp-port": plan.smtp_port}.items():
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
             try:
                 probe.bind(("127.0.0.1", port))
             except PermissionError:

@@ -10,6 +10,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -112,6 +113,9 @@ def plant(mutant: Mutant) -> None:
         new = codes.get(old.co_qualname) if old.co_filename == filename else None
         if new is not None and new.co_freevars == old.co_freevars and new != old:
             function.__code__ = new
+    for cached in [each for each in gc.get_objects() if isinstance(each, _lru_cache_wrapper)]:
+        if cached.__module__ == module.__name__:
+            cached.cache_clear()
     for statement in mutant.tree.body:
         is_value = isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
         if is_value and statement.lineno <= mutant.line <= (statement.end_lineno or 0):

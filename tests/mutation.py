@@ -7,10 +7,12 @@ The tests run once, each line remembering which tests passed through it; then ea
 whose functions are given the changed code, and which runs those tests until one fails: first those that see most of the
 module a second. The tools that start a test session for each mutant would start PostgreSQL a thousand times. Prints a
 line a survivor: `file:line  before → after`; and those whose tests hung, which counts as noticed.
+Survivors that are known, each with the reason why it may live, are in `tests/survivors.md`.
 """
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -30,6 +32,7 @@ from tests.mutants import ROOT, Mutant, mutants_of, plant
 
 MOST_SECONDS = 60  # a mutant; one that hangs was noticed
 MOST_TEST_SECONDS = 25  # of the tests for one, as long as they took without it
+PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
 HUNG = 3  # the exit status of such a fork
 EVERYDAY = "not slow and not browser and not bench"
 
@@ -94,7 +97,10 @@ class Run:
     def _outcome(self, mutant: Mutant, items: list[pytest.Item]) -> str:
         child = os.fork()
         if not child:
-            os._exit(_noticed(mutant, items))
+            _adopt_orphans()
+            noticed = _noticed(mutant, items)
+            _end_children()
+            os._exit(noticed)
         _pid, status = os.waitpid(child, 0)
         return {0: "survived", HUNG: "hung"}.get(os.waitstatus_to_exitcode(status), "noticed")
 
@@ -106,7 +112,12 @@ class Run:
 
 def _noticed(mutant: Mutant, items: list[pytest.Item]) -> int:
     """In the fork: 1 where a test failed, or hung."""
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(HUNG))
+
+    def hung(*_: object) -> None:
+        _end_children()
+        os._exit(HUNG)
+
+    signal.signal(signal.SIGALRM, hung)
     signal.alarm(MOST_SECONDS)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for line in (1, 2):
@@ -122,6 +133,21 @@ def _noticed(mutant: Mutant, items: list[pytest.Item]) -> int:
     except BaseException:  # noqa: BLE001  whatever a mutant breaks was noticed
         return 1
     return 0
+
+
+def _adopt_orphans() -> None:
+    """In the fork: a server that a test leaves behind becomes its child, not the system's."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _end_children() -> None:
+    """In the fork: whatever the tests have started, and what that has started in its turn."""
+    while children := [pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(int(child), signal.SIGKILL)
+                os.waitpid(int(child), 0)
 
 
 def main() -> int:

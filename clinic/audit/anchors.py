@@ -78,9 +78,6 @@ def _last_line(path: Path) -> str | None:
 
 def _append(path: Path, line: str) -> None:
     """One write, on disk before anybody relies on it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, f"{line}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(f"{line}\n".encode())
+        os.fsync(file.fileno())

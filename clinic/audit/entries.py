@@ -119,7 +119,7 @@ def _entry(
 
 def _only_id(session_id: UUID, event: str, subject_id: UUID | None) -> UUID:
     """The same for the same look in the same session, and as hard to guess as any other id."""
-    return UUID(bytes=sha256(f"{session_id} {event} {subject_id}".encode()).digest()[:16], version=4)
+    return UUID(bytes=sha256(f"{session_id} {event} {subject_id}".encode()).digest()[:16])
 
 
 def _role_without_name(kind: str, *, in_request: bool) -> str:

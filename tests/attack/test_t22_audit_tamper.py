@@ -47,6 +47,7 @@ FORGERIES: dict[str, tuple[str, int]] = {
         f"UPDATE audit_entries e SET hash = {HASHED} WHERE {OF_ELM} AND number = 12",
         13,
     ),
+    "an anchored entry's hash is edited": (f"UPDATE audit_entries SET hash = '' WHERE {OF_ELM} AND number = 20", 20),
     "the middle is deleted": (f"DELETE FROM audit_entries WHERE {OF_ELM} AND number BETWEEN 10 AND 11", 10),
     "the beginning is deleted": (f"DELETE FROM audit_entries WHERE {OF_ELM} AND number = 1", 1),
     "the end is deleted": (f"DELETE FROM audit_entries WHERE {OF_ELM} AND number > 25", 26),
@@ -252,6 +253,13 @@ def test_the_end_can_be_cut_unseen_since_the_last_anchor_only(elm_of_thirty: Fla
     write(elm_of_thirty, demo.ELM, 2)
     administrator.execute(f"DELETE FROM audit_entries WHERE {OF_ELM} AND number > 30".encode())
     assert verified(elm_of_thirty, demo.ELM)[0] == 0
+
+
+def test_a_log_without_any_link_is_seen_without_anchors(elm_of_thirty: Flask, administrator: Administrator) -> None:
+    administrator.execute(f"DELETE FROM audit_entries WHERE {OF_ELM}".encode())
+    administrator.execute(FORGERIES["an entry is added while the trigger is off"][0].encode())
+    with inside(elm_of_thirty, demo.ELM, Role.AUDITOR):
+        assert chain.verify() == chain.Fault(1, chain.Breach.UNCHAINED)
 
 
 def test_anchors_that_are_gone_are_missed(elm_of_thirty: Flask, tmp_path: Path) -> None:

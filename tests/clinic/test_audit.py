@@ -4,6 +4,7 @@ Lost if it fails: a clinic cannot say who saw a record, or cannot prove that the
 """
 
 import logging
+import os
 import runpy
 from collections.abc import Iterator
 from dataclasses import replace
@@ -142,6 +143,26 @@ def test_an_empty_file_of_anchors_is_no_anchor(app: Flask, folder: Path) -> None
     assert run(app, "anchor", demo.ELM)[0] == 0
     with app.app_context(), clinics.open_clinic(elm, Role.AUDITOR):
         assert len(anchors.of_clinic(folder)) == 1
+
+
+def test_what_is_broken_far_above_the_end_stops_no_anchor(app: Flask, folder: Path) -> None:
+    """And the end is found at once, however many years the file has grown."""
+    with inside(app, demo.ELM) as elm:
+        pass
+    path = folder / f"{elm.id}.anchors"
+    path.write_bytes(b"\xff\n" + b"x" * anchors.LONGEST_LINE + b"\n")
+    for _ in range(2):
+        assert run(app, "anchor", demo.ELM)[0] == 0
+        assert path.read_bytes().count(b"\n") == 3
+
+
+def test_an_anchor_is_on_disk_before_anybody_relies_on_it(app: Flask, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut takes it back, and with it the proof that nothing was cut off."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").read_text()))
+    assert run(app, "anchor", demo.ELM)[0] == 0
+    (path,) = folder.iterdir()
+    assert synced == [path.read_text()]
 
 
 def test_nothing_is_anchored_where_no_folder_is_set_and_the_commands_say_so(app: Flask) -> None:

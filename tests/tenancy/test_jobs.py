@@ -1,0 +1,151 @@
+"""The worker itself. Lost if it fails: nothing is sent or carried out any more, or the job of a killed worker is forgotten."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask, current_app
+
+from clinic import demo
+from mail import outbox
+from tenancy import jobs, tenant
+from tenancy.jobs import QUEUE_ROLE
+from tenancy.tenant import NoClinicOpen, Role
+from tests.conftest import Cluster
+from tests.inside import inside
+
+Administrator = psycopg.Connection[tuple[Any, ...]]
+
+
+@pytest.fixture
+def queue(cluster: Cluster, committed_app: Flask) -> Iterator[Administrator]:
+    """The server's superuser at an empty queue of the committed application's."""
+    name = committed_app.config["PORTICO"].database_url.rpartition("/")[2]
+    url = f"{cluster.admin_url.rpartition('/')[0]}/{name}"
+    with psycopg.connect(url, autocommit=True, options="-c search_path=public,q") as connection:
+        connection.execute("DELETE FROM q.procrastinate_jobs")
+        yield connection
+
+
+@pytest.fixture
+def declared() -> Iterator[dict[str, Any]]:
+    """Jobs declared in a test are forgotten after it."""
+    kept, periodic = dict(jobs.queue.tasks), dict(jobs.queue.periodic_registry.periodic_tasks)
+    yield jobs.queue.tasks
+    jobs.queue.tasks.clear()
+    jobs.queue.tasks.update(kept)
+    jobs.queue.periodic_registry.periodic_tasks.clear()
+    jobs.queue.periodic_registry.periodic_tasks.update(periodic)
+
+
+def waiting(queue: Administrator) -> dict[str, str]:
+    """task → status"""
+    return dict(queue.execute("SELECT task_name, status::text FROM q.procrastinate_jobs").fetchall())
+
+
+def drain(app: Flask, *options: str) -> None:
+    with app.app_context():
+        run = app.test_cli_runner().invoke(args=["worker", "--drain", *options], catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+
+
+def test_the_worker_sends_what_waits_and_leaves_when_nothing_is_left(committed_app: Flask, queue: Administrator) -> None:
+    with inside(committed_app, demo.ELM) as elm:
+        jobs.enqueue(outbox.DELIVER)
+    assert waiting(queue) == {outbox.DELIVER: "todo"}
+    drain(committed_app)
+    with inside(committed_app, demo.ELM):
+        assert outbox.DELIVER not in waiting(queue), "what is done is not kept: its row names whom it was about"
+    assert elm.is_active
+
+
+def test_a_job_runs_in_the_running_application_and_in_no_clinic_but_its_own(
+    committed_app: Flask, queue: Administrator, declared: dict[str, Any]
+) -> None:
+    seen: list[object] = []
+
+    @jobs.outside_clinics("test.outside")
+    def outside(word: str) -> None:
+        with pytest.raises(NoClinicOpen):
+            tenant.current()
+        seen.append((word, current_app.config["PORTICO"].database_url))
+
+    @jobs.in_clinic("test.inside", Role.MAILER)
+    def within(word: str) -> None:
+        seen.append((word, tenant.current()))
+
+    with committed_app.app_context():
+        jobs.enqueue_outside_clinics("test.outside", word="front door")
+    with inside(committed_app, demo.ELM) as elm:
+        jobs.enqueue("test.inside", word="elm")
+    drain(committed_app, "--concurrency", "1")
+    assert set(seen) == {
+        ("front door", committed_app.config["PORTICO"].database_url),
+        ("elm", tenant.Tenant(elm.id, Role.MAILER)),
+    }
+
+
+def test_what_was_not_committed_is_not_done(committed_app: Flask, queue: Administrator) -> None:
+    """A letter about what never happened."""
+    with pytest.raises(RuntimeError), inside(committed_app, demo.ELM):
+        jobs.enqueue(outbox.DELIVER)
+        raise RuntimeError
+    assert waiting(queue) == {}
+
+
+def test_periodic_work_walks_the_clinics_that_are_active(
+    committed_app: Flask, queue: Administrator, declared: dict[str, Any]
+) -> None:
+    """And those that are suspended where it must not stop (the audit log's anchors)."""
+    walked: dict[str, list[object]] = {"active": [], "all": [], "none": []}
+    asked = lambda: tenant.current()  # noqa: E731  read where the job runs
+    jobs.every_clinic("test.active", "0 0 29 2 *", Role.AUDITOR)(lambda: walked["active"].append(asked()))
+    jobs.every_clinic("test.all", "0 0 29 2 *", Role.STAFF, suspended=True)(lambda: walked["all"].append(asked()))
+    jobs.periodically("test.none", "0 0 29 2 *")(lambda: walked["none"].append(tenant.find_current()))
+    with inside(committed_app, demo.ELM) as elm:
+        pass
+    with inside(committed_app, demo.OAK) as oak:
+        pass
+    assert committed_app.test_cli_runner().invoke(args=["clinics", "suspend", demo.OAK]).exit_code == 0
+    for name in ("active", "all", "none"):
+        queue.execute(
+            "INSERT INTO q.procrastinate_jobs (queue_name, task_name, args, status, priority) VALUES ('default', %s, %s, 'todo', 0)",
+            (f"test.{name}", json.dumps({"timestamp": 0})),
+        )
+    drain(committed_app, "--concurrency", "1")
+    assert walked == {
+        "active": [tenant.Tenant(elm.id, Role.AUDITOR)],
+        "all": [tenant.Tenant(elm.id, Role.STAFF), tenant.Tenant(oak.id, Role.STAFF)],
+        "none": [None],
+    }
+
+
+def test_periodic_work_is_enqueued_once_however_many_workers_there_are(declared: dict[str, Any]) -> None:
+    """Else each clinic's families would be reminded as often as there are workers."""
+    jobs.every_clinic("test.hourly", "7 * * * *", Role.STAFF)(lambda: None)
+    periodic = {each.task.name: each for each in jobs.queue.periodic_registry.periodic_tasks.values()}
+    assert periodic["test.hourly"].cron == "7 * * * *"
+    assert {each.task.queueing_lock for each in periodic.values()} == set(periodic)
+
+
+def test_the_job_of_a_worker_that_was_killed_is_done_by_another(committed_app: Flask, queue: Administrator) -> None:
+    """An invitation batch that was half carried out would otherwise stay so."""
+    with inside(committed_app, demo.ELM):
+        jobs.enqueue(outbox.DELIVER)
+    queue.execute("INSERT INTO q.procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")
+    queue.execute(
+        "UPDATE q.procrastinate_jobs SET status = 'doing', worker_id = (SELECT max(id) FROM q.procrastinate_workers)"
+    )
+    drain(committed_app)  # the first thing a worker does is to look for what others left
+    drain(committed_app)
+    assert outbox.DELIVER not in waiting(queue)
+
+
+def test_the_worker_touches_nothing_but_the_queue(committed_app: Flask) -> None:
+    """What a job does it does as its clinic; the queue's own connections read nobody's rows."""
+    with jobs.worker(committed_app.config["PORTICO"]) as opened:
+        connector = opened.connector.get_sync_connector()
+        row = connector.execute_query_one("SELECT current_user::text AS role, current_setting('search_path') AS path")
+    assert row == {"role": QUEUE_ROLE, "path": "q"}
