@@ -57,7 +57,8 @@ def test_the_log_is_narrowed_by_person_patient_kind_result_and_day(app: Flask, a
     about_zoe = ana.read(f"{LOG}?patient={zoe}")
     assert rows(about_zoe)[0] == "Ben Brandt read a document: Zoe Haddad" and "About Zoe Haddad only." in about_zoe
     assert not [each for each in rows(about_zoe) if "Leo" in each]
-    assert [each for each in rows(ana.read(f"{LOG}?result=refused")) if "Ben Brandt" in each]
+    refused = [each for each in rows(ana.read(f"{LOG}?result=refused")) if "Ben Brandt" in each]
+    assert refused == ["Ben Brandt asked for a page that is not theirs, or not there"]
     with clock.moved(timedelta(days=3)):
         later = Visitor(app, "http://admin.localhost:8000").sign_in("ana@elm.example", f"/{demo.ELM}")
         today = clock.today("America/New_York")

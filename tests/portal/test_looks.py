@@ -3,18 +3,19 @@
 Lost if it fails: a family cannot see who read their child's record; or one parent learns of the other.
 """
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from clinic import actors, audit, audit_log, demo
 from clinic.actors import Actor, ActorKind
 from clinic.audit import AuditEntry
-from clinic.audit_log import FAMILY_SEES
+from clinic.audit_log import FAMILY_SEES, LogFilter
 from clinic.portal_users import PortalAccess
 from clinic.staff import StaffRole
 from portal_app import looks
@@ -103,6 +104,32 @@ def test_whoever_lost_access_reads_nothing_more(app: Flask, maria: Visitor, ana:
     assert maria.get(f"/patients/{leo}/looks").status_code == 404
     with inside(app, demo.ELM, Role.PORTAL, user_id(app, MARIA)):
         assert audit_log.looks_at(leo, clock.now().date(), clock.now().date() + timedelta(days=2)) == []
+
+
+def test_each_look_is_told_once_with_the_name_of_whoever_looked(app: Flask, maria: Visitor, leo: UUID) -> None:
+    for email in ("ana@elm.example", "ben@elm.example"):
+        with inside(app, demo.ELM), acting(email):
+            audit.record_view("patient.viewed", subject_id=None, patient_ids=(leo,))
+    today = clock.today("America/New_York")
+    with inside(app, demo.ELM, Role.PORTAL, user_id(app, MARIA)):
+        looks = audit_log.looks_at(leo, today - timedelta(days=1), today + timedelta(days=2))
+    told = [each.staff_name for each in looks if each.event == "patient.viewed"]
+    assert told == ["Ben Brandt", "Ana Alvarez"]
+
+
+def test_days_begin_at_the_clinic_s_midnight_and_end_before_the_next(app: Flask, maria: Visitor, leo: UUID) -> None:
+    first = clock.today("America/New_York") - timedelta(days=9)
+    midnight = datetime.combine(first, time(), ZoneInfo("America/New_York"))
+    instants = [midnight - timedelta(microseconds=1), midnight, midnight + timedelta(days=1, microseconds=-1), midnight + timedelta(days=1)]
+    with inside(app, demo.ELM), acting("ana@elm.example"):
+        for at in instants:
+            kept = {"event": "patient.viewed", "patient_id": leo, "details": {}, **audit.stamp(), "at": at}
+            db.session.execute(insert(AuditEntry).values(kept))
+        asked = LogFilter(since=first, until=first, patient_id=leo)
+        assert [each.at for each in audit_log.search(asked)] == instants[2:0:-1]
+    with inside(app, demo.ELM, Role.PORTAL, user_id(app, MARIA)):
+        looks = audit_log.looks_at(leo, first, first + timedelta(days=1))
+    assert [each.at for each in looks] == instants[2:0:-1]
 
 
 def test_looks_are_read_month_by_month(app: Flask, maria: Visitor, leo: UUID) -> None:
