@@ -60,8 +60,7 @@ class ClinicMiddleware:
     def _find(self, slug: str) -> ClinicEntry | None:
         """The active clinic that has or had this address."""
         with self.flask.app_context(), transaction():
-            clinic = clinics.find_at(slug)
-        return clinic if clinic and clinic.is_active else None
+            return clinics.find_active_at(slug)
 
     def _moved(
         self, start_response: StartResponse, site: sites.Site, clinic: ClinicEntry, path: str
