@@ -1,6 +1,6 @@
 """What may be said: requests are decoded and checked against Stripe's contract, and so is all that this Stripe answers.
 
-Stricter than Stripe's own description in one way: an answer may not hold a property that the contract does not know.
+Stricter than Stripe's own description in one way: no object, however deep, may hold a property that it does not know.
 """
 
 import json
@@ -155,7 +155,7 @@ def _check(answer: Any, schema: dict[str, Any]) -> None:
     digest = sha256((key + json.dumps(answer, sort_keys=True)).encode()).digest()
     if digest in _seen:
         return
-    for error in checker(key, of_answer=True).iter_errors(answer):
+    for error in checker(key).iter_errors(answer):
         told = "; ".join(f"{list(each.absolute_path)}: {each.message}"[:300] for each in (error, *(error.context or ())))
         raise ContractBroken(f"{answer.get('object', 'answer')} {answer.get('id', '')} breaks Stripe's contract: {told}")
     _seen[digest] = None
@@ -168,26 +168,26 @@ def _key(schema: dict[str, Any]) -> str:
 
 
 @cache
-def checker(schema: str, of_answer: bool = False) -> Any:
+def checker(schema: str) -> Any:
     """A checker of a schema that is given as JSON text, so that it is made once."""
-    return Draft4Validator(_plain(json.loads(schema), of_answer), registry=_registry(of_answer))
+    return Draft4Validator(_plain(json.loads(schema)), registry=_registry())
 
 
 @cache
-def _registry(of_answer: bool) -> Any:
-    return Registry().with_resource("stripe", Resource(_plain(SCHEMAS, of_answer), DRAFT4))
+def _registry() -> Any:
+    return Registry().with_resource("stripe", Resource(_plain(SCHEMAS), DRAFT4))
 
 
-def _plain(schema: Any, of_answer: bool) -> Any:
-    """OpenAPI's `nullable` in the words of JSON Schema; an answer's objects closed."""
+def _plain(schema: Any) -> Any:
+    """OpenAPI's `nullable` in the words of JSON Schema; objects closed."""
     if isinstance(schema, list):
-        return [_plain(each, of_answer) for each in schema]
+        return [_plain(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    plain = {key: _plain(value, of_answer) for key, value in schema.items() if key != "expandable"}
+    plain = {key: _plain(value) for key, value in schema.items() if key != "expandable"}
     if isinstance(reference := plain.get("$ref"), str):
         return {"$ref": f"stripe#/{reference.rpartition('/')[2]}"}
-    if of_answer and isinstance(plain.get("properties"), dict) and plain.get("type") == "object":
+    if isinstance(plain.get("properties"), dict) and plain.get("type") == "object":
         plain.setdefault("additionalProperties", False)
     if plain.get("nullable") is True:
         del plain["nullable"]

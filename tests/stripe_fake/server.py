@@ -60,7 +60,11 @@ class Wire:
         return [body[: len(body) // 2] if how == "truncated" else body]
 
 
-class Quiet(WSGIRequestHandler):
+class OneRequestEach(WSGIRequestHandler):
+    """A connection for each request: one that a fault cuts is nobody else's."""
+
+    protocol_version = "HTTP/1.0"
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Tests ask for `requests()`; a log of them would only hide what matters."""
 
@@ -68,7 +72,7 @@ class Quiet(WSGIRequestHandler):
 def serve(port: int, file: Path | None = None, key: str = KEY, settle_after: int | None = None, **post: Any) -> BaseWSGIServer:
     """A server ready to serve on loopback, its post running. `post`: the webhooks' url and secret."""
     world = World(file)
-    server = make_server("127.0.0.1", port, app := create_app(world, key), threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", port, app := create_app(world, key), threaded=True, request_handler=OneRequestEach)
     world.state.update(url=f"http://127.0.0.1:{server.port}", settle_after=settle_after)
     world.state["post"].update({name: value for name, value in post.items() if value is not None})
     app.extensions["stripe_fake_post"].start()
