@@ -127,10 +127,14 @@ def _master_key(reader: _Reader) -> bytes:
 
 def _port(reader: _Reader, name: str, default: str) -> int:
     text = reader.text(name, default=default)
-    if not (text.isdecimal() and 0 < int(text) < 65536):
+    if not _is_port(text):
         reader.faults.append(f"{name} must be a port number.")
-        return 0
+        text = default
     return int(text)
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 65536
 
 
 def _trusted_proxy(reader: _Reader) -> str | None:
@@ -155,7 +159,7 @@ def _postgresql(reader: _Reader, name: str, *, required: bool) -> str:
 def _clamd(reader: _Reader) -> str | None:
     text = reader.text("PORTICO_CLAMD", required=False).removeprefix("unix:")
     host, _, port = text.rpartition(":")
-    if text and not text.startswith("/") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+    if text and not text.startswith("/") and not (host and _is_port(port)):
         reader.faults.append("PORTICO_CLAMD must be the path of clamd's socket, or host:port.")
     return text or None
 

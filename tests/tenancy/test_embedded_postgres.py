@@ -211,26 +211,79 @@ def test_a_server_that_does_not_start_is_given_up_with_the_end_of_its_log(
 
 
 def test_one_that_is_up_only_at_the_second_try_is_started_once_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After kill -9 what is left of the old one stands in the way for a second or two."""
     server = Server(folder, fast=True)
     server.data.mkdir()
-    running, launched, slept = [False], [False, True], list[float]()
+    tries: list[object] = []
 
     def launch() -> bool:
-        running[0] = launched.pop(0)
-        return running[0]
+        tries.append("launch")
+        return len(tries) > 1
 
     monkeypatch.setattr(server, "_launch", launch)
-    monkeypatch.setattr(server, "is_running", lambda: running[0])
-    monkeypatch.setattr(time, "sleep", slept.append)
-    assert server.start() is server and launched == [] and slept == [0.3]
+    monkeypatch.setattr(server, "is_running", lambda: len(tries) == 3)
+    monkeypatch.setattr(time, "sleep", tries.append)
+    assert server.start() is server and tries == ["launch", 0.3, "launch"]
 
 
-def test_an_initdb_that_fails_says_why(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_has_not_said_its_port_yet_is_not_running(folder: Path) -> None:
     server = Server(folder, fast=True)
-    monkeypatch.setattr(server, "_run", lambda *_: SimpleNamespace(returncode=1, stdout="no space left"))
-    with pytest.raises(ServerFailed, match=f"initdb failed in {folder}: no space left"):
-        server.start()
-    assert not server.data.exists()
+    server.data.mkdir()
+    (folder / "password").write_text("word\n")
+    for lines, is_up in (("7\n/data\n1700000000\n", False), ("7\n/data\n1700000000\n23456\n", True)):
+        (server.data / "postmaster.pid").write_text(lines)
+        if is_up:
+            assert server.superuser_url("kept") == "postgresql://postgres:word@127.0.0.1:23456/kept"
+        else:
+            with pytest.raises(ServerFailed, match=f"PostgreSQL in {folder} is not running."):
+                server.superuser_url()
+
+
+def test_stopping_what_was_killed_stops_nothing_else(server: Server) -> None:
+    """Its number may be another program's by now."""
+    pid_file = server.data / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    server.stop()
+    with subprocess.Popen(["sleep", "60"]) as other:
+        pid_file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+        server.stop()
+        assert other.poll() is None and not pid_file.exists()
+        other.kill()
+    server.start()
+
+
+def test_where_programs_cannot_be_looked_up_none_is_taken_for_dead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without /proc: PostgreSQL judges by itself."""
+    server = Server(folder, fast=True)
+    server.data.mkdir()
+    server._forget_dead_postmaster()  # none there
+    pid_file = server.data / "postmaster.pid"
+    pid_file.write_text("999999\n")
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: not self.is_relative_to("/proc") and exists(self))
+    server._forget_dead_postmaster()
+    assert pid_file.read_text() == "999999\n"
+
+
+def test_what_is_discarded_is_gone(folder: Path) -> None:
+    server = Server(folder, fast=True)
+    server.discard()  # never started
+    url = server.start().superuser_url()
+    assert ask(url, "select 1") == 1
+    server.discard()
+    with pytest.raises(psycopg.OperationalError):
+        ask(url, "select 1")
+    server.discard()  # nothing there
+    assert not folder.exists()
+
+
+def test_an_initdb_that_fails_says_why(folder: Path) -> None:
+    (folder / "password").touch()
+    with pytest.raises(ServerFailed) as failure:
+        Server(folder, fast=True).start()
+    said = str(failure.value)
+    assert said.startswith(f"initdb failed in {folder}: The files") and "is empty" in said
+    assert not (folder / "data").exists()
 
 
 def test_only_the_tests_give_up_durability(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +299,7 @@ def test_only_the_tests_give_up_durability(folder: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(server, "_run", run)
         with pytest.raises(ServerFailed):
             server.start()
-        assert server.folder.stat().st_mode & 0o077 == 0
+        assert server.folder.stat().st_mode & 0o077 == (server.folder / "password").stat().st_mode & 0o077 == 0
         assert not server._launch()
         assert [" --no-sync" in ran[0], "fsync='off'" in ran[1], "synchronous_commit='off'" in ran[1]] == [fast] * 3
         assert "-c listen_addresses='127.0.0.1'" in ran[1]
@@ -271,14 +324,14 @@ def test_a_virtual_environment_that_is_closed_to_its_account_is_copied_once(
     monkeypatch.setattr(embedded_postgres, "_may_enter", closed)
     server = Server(folder, fast=True)
     (leftover,) = [folder / f"{found.stem}.unfinished" for found in _packages().glob("embedded_postgres-*.dist-info")]
-    leftover.mkdir()
-    (leftover / "half").touch()  # a copy that was cut short
+    (leftover / "embedded_postgres").mkdir(parents=True)  # a copy that was cut short
     try:
         assert server.start().is_running()
         copy = server._binaries()
         assert copy.is_relative_to(folder / leftover.stem) and (copy / "pg_ctl").exists()
-        assert not leftover.exists() and not (folder / leftover.stem / "half").exists()
-        assert not list((folder / leftover.stem).rglob("*.py"))
+        owner = server.account.pw_uid if server.account else os.geteuid()
+        assert {path.stat().st_uid for path in (copy.parents[2], copy, copy / "pg_ctl")} == {owner}
+        assert not leftover.exists() and not list((folder / leftover.stem).rglob("*.py"))
         monkeypatch.setattr(shutil, "copytree", None)
         assert server._binaries() == copy
     finally:

@@ -1,16 +1,18 @@
 """The worker itself. Lost if it fails: nothing is sent or carried out any more, or the job of a killed worker is forgotten."""
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
+import procrastinate
 import psycopg
 import pytest
 from flask import Flask, current_app
 
 from clinic import demo
 from mail import outbox
-from tenancy import jobs, tenant
+from tenancy import cli, jobs, tenant
 from tenancy.jobs import QUEUE_ROLE
 from tenancy.tenant import NoClinicOpen, Role
 from tests.conftest import Cluster
@@ -74,7 +76,8 @@ def test_a_job_runs_in_the_running_application_and_in_no_clinic_but_its_own(
 
     @jobs.in_clinic("test.inside", Role.MAILER)
     def within(word: str) -> None:
-        seen.append((word, tenant.current()))
+        # Whoever is told to stop finishes what it has begun.
+        seen.append((word, tenant.current(), signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL))
 
     with committed_app.app_context():
         jobs.enqueue_outside_clinics("test.outside", word="front door")
@@ -83,7 +86,7 @@ def test_a_job_runs_in_the_running_application_and_in_no_clinic_but_its_own(
     drain(committed_app, "--concurrency", "1")
     assert set(seen) == {
         ("front door", committed_app.config["PORTICO"].database_url),
-        ("elm", tenant.Tenant(elm.id, Role.MAILER)),
+        ("elm", tenant.Tenant(elm.id, Role.MAILER), True),
     }
 
 
@@ -141,6 +144,25 @@ def test_the_job_of_a_worker_that_was_killed_is_done_by_another(committed_app: F
     drain(committed_app)  # the first thing a worker does is to look for what others left
     drain(committed_app)
     assert outbox.DELIVER not in waiting(queue)
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_the_worker_waits_for_word_of_new_jobs_unless_it_is_told_to_drain(
+    app: Flask, drain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A letter asked for on a page is on its way within a second, not at the next look into the queue."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(procrastinate.App, "run_worker", lambda self, **options: asked.append(options))
+    with app.app_context():
+        run = app.test_cli_runner().invoke(args=["worker", *(["--drain"] if drain else [])])
+    assert run.exit_code == 0
+    assert (asked[0]["concurrency"], asked[0]["wait"], asked[0]["listen_notify"]) == (4, not drain, True)
+
+
+def test_the_command_is_flask_worker() -> None:
+    application = Flask("new")
+    cli.install(application)
+    assert application.cli.commands == {"worker": cli.worker}
 
 
 def test_the_worker_touches_nothing_but_the_queue(committed_app: Flask) -> None:

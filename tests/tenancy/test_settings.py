@@ -60,7 +60,45 @@ def test_nothing_at_all_names_everything_required() -> None:
         settings.read({})
     for name in RIGHT:
         assert f"{name} is missing." in fault.value.faults
-        assert name in str(fault.value)
+        assert f"\n  - {name} is missing." in str(fault.value)
+    assert str(fault.value).startswith("Portico cannot start:\n  - ")
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "port"),
+    [
+        ("https://portal.example:443", "portal.example", None),
+        ("https://portal.example:444", "portal.example:444", 444),
+        ("https://Portal.Example:80/", "portal.example:80", 80),
+        ("http://localhost:80", "localhost", None),
+        ("http://localhost:8000", "localhost:8000", 8000),
+    ],
+)
+def test_a_port_is_written_where_it_is_not_the_scheme_s_own(url: str, authority: str, port: int | None) -> None:
+    """As browsers write it: any other spelling would be another origin, and every form would be refused."""
+    read = settings.read(RIGHT | {"PORTICO_BASE_URL": url})
+    assert (read.authority, read.port) == (authority, port)
+
+
+@pytest.mark.parametrize(("text", "is_port"), [("0", False), ("1", True), ("65535", True), ("65536", False), ("-1", False), ("25a", False)])
+def test_a_port_is_a_number_that_a_port_can_have(text: str, is_port: bool) -> None:
+    if is_port:
+        read = settings.read(RIGHT | {"PORTICO_MAIL_PORT": text, "PORTICO_CLAMD": f"scanner:{text}"})
+        assert (read.mail_port, read.clamd) == (int(text), f"scanner:{text}")
+    else:
+        assert len(faults(PORTICO_MAIL_PORT=text, PORTICO_CLAMD=f"scanner:{text}")) == 2
+
+
+def test_what_may_be_left_out_is_read_where_it_is_given() -> None:
+    read = settings.read(RIGHT)
+    assert (read.mail_username, read.mail_password, read.operator, read.database_owner_url) == (None, None, None, None)
+    given = {
+        "PORTICO_MAIL_USERNAME": "portico", "PORTICO_MAIL_PASSWORD": "secret", "PORTICO_OPERATOR": "Olga",
+        "DATABASE_OWNER_URL": "postgres://owner@db/portico",
+    }  # fmt: skip
+    read = settings.read(RIGHT | given)
+    assert (read.mail_username, read.mail_password, read.operator) == ("portico", "secret", "Olga")
+    assert read.database_owner_url == "postgresql+psycopg://owner@db/portico"
 
 
 @pytest.mark.parametrize("url", ["http://portal.example", "http://10.0.0.1", "http://localhost.evil.example", "http://xlocalhost"])
@@ -80,7 +118,7 @@ def test_plain_http_is_fine_at_home(url: str) -> None:
     assert not settings.read(RIGHT | {"PORTICO_BASE_URL": url}).is_secure
 
 
-@pytest.mark.parametrize("key", [base64.b64encode(b"x" * 16).decode(), base64.b64encode(b"x" * 33).decode(), "x" * 32, "é"])
+@pytest.mark.parametrize("key", [base64.b64encode(b"x" * 16).decode(), base64.b64encode(b"x" * 33).decode(), "x" * 32, "é", f"!{KEY}"])
 def test_the_master_key_is_32_bytes_or_nothing(key: str) -> None:
     assert "openssl rand" in faults(PORTICO_MASTER_KEY=key)[0]
 
