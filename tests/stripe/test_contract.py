@@ -76,6 +76,20 @@ def test_what_is_not_played_says_so(method: str, path: str, status: int, ask: Ca
 
 
 @pytest.mark.parametrize(
+    ("path", "form", "param"),
+    [
+        ("/v1/checkout/sessions", FORM | {"allow_promotion_codes": "true"}, "allow_promotion_codes"),
+        ("/v1/checkout/sessions", FORM | {"payment_intent_data[capture_method]": "manual"}, "payment_intent_data[capture_method]"),
+        ("/v1/payment_intents", {"amount": "500", "currency": "usd", "application_fee_amount": "5"}, "application_fee_amount"),
+        ("/v1/charges?transfer_group=x", None, "transfer_group"),
+    ],
+)
+def test_a_parameter_that_would_be_ignored_is_not_taken(path: str, form: dict[str, str] | None, param: str, ask: Callable[..., Any]) -> None:
+    answer = ask("POST" if form else "GET", path, form)
+    assert (answer.status_code, param in answer.json["error"]["message"]) == (501, True)
+
+
+@pytest.mark.parametrize(
     "wrong", [{"status": "half_open"}, {"amount_total": "50.00"}, {"invented": 1}, {"expires_at": None}, {"automatic_tax": {}}]
 )
 def test_planted_a_wrong_answer_is_caught(wrong: dict[str, Any], world: World, ask: Callable[..., Any]) -> None:

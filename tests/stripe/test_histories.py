@@ -76,7 +76,10 @@ def test_a_saved_card_is_charged_later_or_declines(stripe_fake: StripeFake, api:
     stripe_fake.card_later(card.id, "authentication_required")
     with pytest.raises(stripe.CardError, match="requires authentication"):
         api.v1.payment_intents.create(asked, elm)
-    assert stripe_fake.pay(a_session(api, elm, customer=customer).id, "saved")["payment_status"] == "paid"
+    with pytest.raises(NotPossible, match="no such saved card"):
+        stripe_fake.pay(a_session(api, elm, customer=customer).id, "saved")
+    shows_all = {"saved_payment_method_options": {"allow_redisplay_filters": ["always", "limited"]}}
+    assert stripe_fake.pay(a_session(api, elm, customer=customer, **shows_all).id, "saved")["payment_status"] == "paid"
     api.v1.payment_methods.detach(card.id, None, elm)
     with pytest.raises(stripe.InvalidRequestError, match="detached"):
         api.v1.payment_intents.create(asked, elm)
@@ -187,7 +190,7 @@ def test_an_intent_is_called_off_but_not_behind_an_open_page(stripe_fake: Stripe
 
 @pytest.mark.parametrize(
     ("amount", "currency", "code"),
-    [(49, "usd", "amount_too_small"), (49, "jpy", "amount_too_small"), (5001, "kwd", None), (100_000_000, "usd", "amount_too_large")],
+    [(49, "usd", "amount_too_small"), (49, "jpy", "amount_too_small"), (5001, "kwd", None), (50_050, "ugx", None), (100_000_000, "usd", "amount_too_large")],
 )
 def test_amounts_that_stripe_does_not_take(amount: int, currency: str, code: str | None, api: stripe.StripeClient, elm: Clinic) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:

@@ -3,6 +3,7 @@
 `python -m tests.stripe_fake --port 12111` starts it; `tests.stripe_fake.client.StripeFake` tells it what to do.
 Every request is checked against the contract, and so are its own answers and the objects in its webhooks.
 
-Lowest stair first: `contract` (what may be said) · `world` (what is kept, and the clock) · `webhooks` · `ledger` ·
-`methods` `accounts` · `payments` · `reversals` `checkout` · `api` (Stripe's HTTP) `control` (ours) `pages` (a person's).
+Lowest stair first: `errors` · `contract` (what may be said) · `world` (what is kept, and the clock) · `calls` · `faults`
+`idempotency` `ledger` `webhooks` · `methods` `accounts` · `payments` · `reversals` `checkout` · `paying` · `api` (Stripe's HTTP) ·
+`control` (what tests tell it) `pages` (what a person sees) · `server` · `client` · `fixture`.
 """

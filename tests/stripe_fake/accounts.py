@@ -90,6 +90,7 @@ def name_of(world: World, account: str) -> str:
 
 @plays("POST", "/v1/accounts")
 def create_account(call: Call) -> Thing:
+    call.plays_only("type", "controller", "country", "email", "business_type", "business_profile", "capabilities", "metadata")
     return make_account(call.world, **call.asked)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.stripe_fake.errors import invalid
+from tests.stripe_fake.errors import StripeError, invalid
 from tests.stripe_fake.world import Thing, World
 
 SMALLEST_PAGE, USUAL_PAGE, LARGEST_PAGE = 1, 10, 100
@@ -21,6 +21,14 @@ class Call:
     def get(self, name: str, default: Any = None) -> Any:
         return self.asked.get(name, default)
 
+    def plays_only(self, *names: str, within: str = "") -> None:
+        """Refuses a parameter of the contract's that would be ignored here: ignored, it would seem to work."""
+        asked = self.asked.get(within, {}) if within else self.asked
+        for name in asked:
+            if name not in (*names, "expand"):
+                shown = f"{within}[{name}]" if within else name
+                raise StripeError(501, "api_error", f"This stand-in for Stripe does not play the parameter {shown} of {self.path}.")
+
 
 Play = Callable[[Call], Thing]
 PLAYS: dict[tuple[str, str], Play] = {}
@@ -36,11 +44,12 @@ def plays(method: str, path: str) -> Callable[[Play], Play]:
     return remember
 
 
-def listed(call: Call, things: Iterable[Thing], *equal: str) -> Thing:
+def listed(call: Call, things: Iterable[Thing], *equal: str, chosen_by: tuple[str, ...] = ()) -> Thing:
     """A page of things, the newest first, of those whose properties named in `equal` are as asked.
 
-    `things` come as they were made, the eldest first.
+    `things` come as they were made, the eldest first; `chosen_by` names the parameters that chose them already.
     """
+    call.plays_only("limit", "starting_after", "ending_before", "created", *equal, *chosen_by)
     chosen = [
         each
         for each in reversed(list(things))

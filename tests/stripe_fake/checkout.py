@@ -9,6 +9,7 @@ from tests.stripe_fake.methods import DEBITS
 from tests.stripe_fake.world import Thing, World, new_id, when_due
 
 SHORTEST, LONGEST = 30 * 60, 24 * 3600
+INTENT_DATA = ("description", "metadata", "receipt_email", "setup_future_usage", "statement_descriptor", "statement_descriptor_suffix")
 NO_TEXT = dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance"))
 
 
@@ -17,6 +18,13 @@ def create_session(call: Call) -> Thing:
     world, account, asked = call.world, call.account, call.asked
     payments.must_take_payments(world, account)
     mode, now = asked.get("mode", "payment"), world.now()
+    call.plays_only(
+        "mode", "ui_mode", "success_url", "cancel_url", "line_items", "currency", "customer", "customer_creation", "customer_email",
+        "client_reference_id", "metadata", "payment_intent_data", "setup_intent_data", "payment_method_types",
+        "saved_payment_method_options", "expires_at", "locale", "submit_type",
+    )  # fmt: skip
+    call.plays_only(*INTENT_DATA, within="payment_intent_data")
+    call.plays_only("description", "metadata", within="setup_intent_data")
     if mode == "subscription" or asked.get("ui_mode", "hosted_page") != "hosted_page":
         raise StripeError(501, "api_error", "This stand-in for Stripe plays hosted pages for payments and setups only.")
     _check_request(world, account, mode, asked)

@@ -10,6 +10,7 @@ from tests.stripe_fake.world import Thing, World, when_due
 DAY = 86_400
 DISPUTE_FEE = 1500
 ZERO_DECIMAL = {"bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"}
+IN_HUNDREDTHS = {"isk", "ugx"}  # no decimals of their own, told in hundredths all the same
 THREE_DECIMAL = {"bhd", "jod", "kwd", "omr", "tnd"}
 SMALLEST = {
     "aed": 200, "czk": 1500, "dkk": 250, "gbp": 30, "hkd": 400, "huf": 17500, "mxn": 1000, "myr": 200, "nok": 300,
@@ -29,6 +30,8 @@ def check_amount(amount: int, currency: str, what: str = "Amount") -> None:
         raise invalid(f"{what} must be no more than {LARGEST} {currency} in its smallest unit", "amount_too_large", "amount")
     if currency in THREE_DECIMAL and amount % 10:
         raise invalid(f"Invalid {what.lower()}: the last digit of an amount in {currency} must be 0", None, "amount")
+    if currency in IN_HUNDREDTHS and amount % 100:
+        raise invalid(f"Invalid {what.lower()}: the last two digits of an amount in {currency} must be 0", None, "amount")
 
 
 def _digits(currency: str) -> int:

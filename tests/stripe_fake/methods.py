@@ -100,6 +100,7 @@ def declined(decline: str, **details: Any) -> StripeError:
 @plays("POST", "/v1/customers")
 def create_customer(call: Call) -> Thing:
     known = ("name", "email", "phone", "description", "metadata", "preferred_locales")
+    call.plays_only(*known)
     return make_customer(call.world, call.account, **{name: call.asked[name] for name in known if name in call.asked})
 
 
@@ -121,7 +122,7 @@ def list_methods(call: Call) -> Thing:
 
 def _of(call: Call, customer: str | None) -> Thing:
     things = call.world.things("payment_method", call.account).values()
-    return listed(call, [each for each in things if customer and each["customer"] == customer], "type", "allow_redisplay")
+    return listed(call, [each for each in things if customer and each["customer"] == customer], "type", "allow_redisplay", chosen_by=("customer",))
 
 
 @plays("GET", "/v1/payment_methods/{payment_method}")

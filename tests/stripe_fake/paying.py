@@ -1,6 +1,7 @@
 """What a person does on a Checkout page: pays by card, proves who they are, lets the bank pay, gives up."""
 
 from tests.stripe_fake import methods, payments
+from tests.stripe_fake.checkout import INTENT_DATA
 from tests.stripe_fake.errors import invalid
 from tests.stripe_fake.world import Thing, World
 
@@ -78,8 +79,16 @@ def by_debit(world: World, session_id: str, save: bool = False) -> None:
 
 
 def saved_cards(world: World, account: str, session: Thing) -> list[Thing]:
+    """What the page offers again: a card saved for later charges alone is `limited`, and shown only where that is asked for."""
+    if not session["customer"]:
+        return []
+    offered = session["saved_payment_method_options"]["allow_redisplay_filters"]
     things = world.things("payment_method", account).values()
-    return [each for each in things if session["customer"] and each["customer"] == session["customer"] and each["type"] == "card"]
+    return [
+        each
+        for each in things
+        if each["customer"] == session["customer"] and each["type"] == "card" and each["allow_redisplay"] in offered
+    ]
 
 
 def open_session(world: World, session_id: str) -> tuple[str, Thing]:
@@ -98,10 +107,9 @@ def _target(world: World, account: str, session: Thing) -> Thing:
     if session["payment_intent"]:
         return world.get("payment_intent", account, session["payment_intent"])
     data = world.hidden(session["id"])["intent_data"]
-    known = ("description", "metadata", "receipt_email", "setup_future_usage", "statement_descriptor", "statement_descriptor_suffix")
     made = payments.make_intent(
         world, account, session["amount_total"], session["currency"], session["payment_method_types"],
-        customer=session["customer"], **{name: data[name] for name in known if name in data},
+        customer=session["customer"], **{name: data[name] for name in INTENT_DATA if name in data},
     )  # fmt: skip
     session["payment_intent"] = made["id"]
     world.hidden(made["id"])["session"] = session["id"]

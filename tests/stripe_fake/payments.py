@@ -131,6 +131,10 @@ def cancel(world: World, account: str, intent: Thing, reason: str | None) -> Non
 @plays("POST", "/v1/payment_intents")
 def create_intent(call: Call) -> Thing:
     world, account, asked = call.world, call.account, call.asked
+    call.plays_only(
+        "amount", "currency", "customer", "payment_method", "payment_method_types", "automatic_payment_methods", "confirm", "off_session",
+        "error_on_requires_action", "description", "metadata", "receipt_email", "setup_future_usage", "statement_descriptor_suffix",
+    )  # fmt: skip
     must_take_payments(world, account)
     currency = asked["currency"].lower()
     ledger.check_amount(asked["amount"], currency)
@@ -204,7 +208,7 @@ def one_setup_intent(call: Call) -> Thing:
 def list_events(call: Call) -> Thing:
     kinds = call.get("types") or ([call.asked["type"]] if "type" in call.asked else None)
     things = call.world.things("event", call.account).values()
-    return listed(call, [each for each in things if kinds is None or each["type"] in kinds])
+    return listed(call, [each for each in things if kinds is None or each["type"] in kinds], chosen_by=("type", "types"))
 
 
 @plays("GET", "/v1/events/{id}")

@@ -153,6 +153,7 @@ def close_dispute(world: World, account: str, dispute_id: str, how: str) -> Thin
 @plays("POST", "/v1/refunds")
 def create_refund(call: Call) -> Thing:
     asked = call.asked
+    call.plays_only("charge", "payment_intent", "amount", "reason", "metadata")
     if ("charge" in asked) == ("payment_intent" in asked):
         raise invalid("One of the following params should be provided for this request: payment_intent or charge.", "parameter_missing")
     if "charge" in asked:
