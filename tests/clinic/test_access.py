@@ -93,7 +93,7 @@ def test_the_last_day_is_the_clinics_own_and_ends_with_itself(cluster: Cluster, 
     }
 
 
-@pytest.mark.parametrize(("days", "is_taken"), [(-1, False), (0, True), (50 * 365, True), (51 * 366, False)])
+@pytest.mark.parametrize(("days", "is_taken"), [(-1, False), (0, True), (50 * 366, True), (50 * 366 + 1, False)])
 def test_a_day_that_is_over_or_beyond_all_plans_is_refused(app: Flask, days: int, is_taken: bool) -> None:
     details = AccessDetails(True, True, today(app) + timedelta(days=days))
     if is_taken:
@@ -111,6 +111,23 @@ def test_no_change_without_a_reason(app: Flask, reason: str) -> None:
         change(app, AccessDetails(True, False), reason)
     assert refusal.value.field == "reason"
     assert seen_by(app)["Leo Lopez"] == BOTH
+
+
+@pytest.mark.parametrize("reason", ["x", "x" * 200])
+def test_a_reason_may_be_one_word_or_a_long_one(app: Flask, reason: str) -> None:
+    change(app, AccessDetails(True, False), reason)
+    with inside(app, demo.ELM):
+        assert access_of(MARIA, "Leo Lopez").changed_reason == reason
+
+
+def test_an_end_within_a_day_is_shown_as_that_day(app: Flask) -> None:
+    """Not as the day before, on which staff would then believe that it is over."""
+    day = today(app)
+    with inside(app, demo.ELM):
+        midnight = portal_users.end_of(day)
+        assert midnight is not None
+        assert portal_users.last_day(midnight + timedelta(microseconds=1)) == day + timedelta(days=1)
+        assert portal_users.end_of(None) is None and portal_users.last_day(None) is None
 
 
 def test_an_end_that_is_past_may_stay_while_something_else_changes(app: Flask) -> None:

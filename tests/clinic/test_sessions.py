@@ -3,6 +3,7 @@
 What ends a session, and what must not prolong it, is in tests/attack/test_t29_session_life.py.
 """
 
+import base64
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -23,6 +24,7 @@ from tests.visitor import Visitor
 
 MARIA, OMAR, ANA, BEN = "maria@family.example", "omar@family.example", "ana@elm.example", "ben@elm.example"
 AT_ADMIN = f"/{demo.ELM}"
+INSTANT = timedelta(microseconds=1)
 
 
 def holder(email: str) -> Holder:
@@ -112,6 +114,56 @@ def test_a_page_says_how_long_its_reader_stays_signed_in(maria: Visitor, ana: Vi
     page = maria.read("/profile")
     assert 'data-warn-seconds="120"' in page and "You will be signed out in 2 minutes" in page
     assert "session.js" not in maria.read("/sign-in")
+
+
+@pytest.mark.parametrize(("email", "idle"), [(MARIA, timedelta(minutes=20)), (ANA, timedelta(minutes=15))])
+def test_it_lives_until_just_before_the_instants_that_its_page_is_told(
+    still: None, app: Flask, email: str, idle: timedelta
+) -> None:
+    """A page that warns two minutes ahead counts on them."""
+    began, longest = clock.now(), timedelta(hours=12)
+    with inside(app, demo.ELM, Role.DOOR):
+        token = sessions.start(holder(email))
+
+    def found(after: timedelta, *, is_attended: bool = False) -> sessions.LiveSession | None:
+        with clock.moved(after), inside(app, demo.ELM, Role.DOOR):
+            return sessions.find_live(token, is_attended=is_attended)
+
+    live = found(idle - INSTANT)
+    assert live and (live.idle_until, live.ends_at) == (began + idle, began + longest)
+    assert found(idle) is None
+    while live and live.idle_until < began + longest:
+        live = found(live.idle_until - timedelta(minutes=1) - began, is_attended=True)
+    assert found(longest - INSTANT) and found(longest) is None
+
+
+def test_it_is_seen_again_once_a_minute(still: None, app: Flask) -> None:
+    """Each page would write else; and a page that writes nothing for long signs its reader out."""
+    began, minute = clock.now(), timedelta(minutes=1)
+    with inside(app, demo.ELM, Role.DOOR):
+        token = sessions.start(holder(MARIA))
+    for after, seen in ((minute, began), (minute + INSTANT, began + minute + INSTANT)):
+        with clock.moved(after), inside(app, demo.ELM, Role.DOOR):
+            live = sessions.find_live(token)
+            assert live and live.idle_until == seen + timedelta(minutes=20)
+            assert sessions.of_holder(live.holder)[0].last_seen_at == seen
+
+
+def test_a_proof_counts_for_fifteen_minutes(still: None, app: Flask) -> None:
+    """After them, whoever finds the browser open is asked who they are before anything sensitive."""
+    with inside(app, demo.ELM, Role.DOOR):
+        live = sessions.find_live(sessions.start(holder(MARIA)))
+        assert live and live.is_fresh
+        with clock.moved(timedelta(minutes=15)):
+            assert live.is_fresh
+        with clock.moved(timedelta(minutes=15) + INSTANT):
+            assert not live.is_fresh
+
+
+def test_a_token_is_256_random_bits(app: Flask) -> None:
+    with inside(app, demo.ELM, Role.DOOR):
+        tokens = {sessions.start(holder(MARIA)) for _ in range(3)}
+    assert {len(base64.urlsafe_b64decode(f"{each}=")) for each in tokens} == {32} and len(tokens) == 3
 
 
 def test_who_held_a_token_is_known_after_its_end_too(app: Flask) -> None:
