@@ -5,7 +5,7 @@
 
 The tests run once, each line remembering which tests passed through it; then each mutant is a fork of that process,
 whose functions are given the changed code, and which runs those tests until one fails: first those that see most of the
-module a second. The tools that start a test session for each mutant would start PostgreSQL a thousand times. Prints a
+named modules a second. The tools that start a test session for each mutant would start PostgreSQL a thousand times. Prints a
 line a survivor: `file:line  before → after`; and those whose tests hung, which counts as noticed.
 Survivors that are known, each with the reason why it may live, are in `tests/survivors.md`.
 """
@@ -78,14 +78,14 @@ class Run:
     def _try_all(self, session: pytest.Session) -> None:
         items = {item.nodeid: item for item in session.items}
         data = self.measured.get_data()
-        for path in self.paths:
-            through = data.contexts_by_lineno(str(path))
-            sees = Counter(test for tests in through.values() for test in tests)
+        lines = {path: data.contexts_by_lineno(str(path)) for path in self.paths}
+        sees = Counter(test for through in lines.values() for tests in through.values() for test in tests)
+        for path, through in lines.items():
             for number, mutant in enumerate(mutants_of(path)):
                 if number % self.part[1] != self.part[0]:
                     continue
                 tests = [each for each in through.get(mutant.line, ()) if each in items]
-                if not tests:  # run at import: any test, those that pass through the module first
+                if not tests:  # run at import: any test, those that see most first
                     tests = list(items)
                 tests = sorted(tests, key=lambda each: self.seconds[each] / (sees[each] + 0.01))
                 outcome = self._outcome(mutant, self._quickest([items[each] for each in tests]))

@@ -5,18 +5,20 @@ microsecond, since both judge by one clock and must agree at every instant.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from clinic import demo, portal_home, portal_users
+from clinic.contacts import RelationshipKind
 from clinic.portal_users import AccessHold, HoldKind
 from tenancy import clock
 from tenancy.database import db
 from tenancy.tenant import Role
 from tests.access import BOTH, MARIA, access_of
+from tests.clinic.test_coming_of_age import at, born
 from tests.inside import contact, inside, patient, user
 
 OMAR, LEO = "omar@family.example", "Leo Lopez"
@@ -123,3 +125,23 @@ def test_a_hold_that_was_lifted_is_over_whatever_its_day(app: Flask) -> None:
     hold(app, of_user=MARIA, until_at=clock.now() + timedelta(days=9), **lifted)
     hold(app, of_contact="Maria Lopez", **lifted)
     assert verdict(app) == OPEN
+
+
+@pytest.mark.parametrize(
+    ("birth_on", "given", "records"),
+    [
+        (date(2012, 5, 21), {}, True),
+        (date(2012, 5, 20), {}, False),  # eighteen today
+        (date(2012, 5, 20), {"guardian_for_adult": True}, True),
+        (date(2012, 5, 20), {"guardian_for_adult": True, "records": False}, False),
+        (date(2012, 5, 20), {"relationship": RelationshipKind.SELF}, True),
+        (date(2012, 5, 21), {"records": False}, False),
+    ],
+)  # fmt: skip
+def test_records_are_seen_until_the_birthday_and_afterwards_by_whom_it_concerns(
+    app: Flask, birth_on: date, given: dict[str, Any], records: bool
+) -> None:
+    change(app, **given)
+    born(app, birth_on)
+    with at(app, date(2030, 5, 20)):
+        assert verdict(app) == Verdict((records, True), is_live=True, is_held=False, sees_records=records)

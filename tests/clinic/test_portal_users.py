@@ -7,8 +7,19 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from clinic import actors, demo, mailed_links, portal_home, portal_users, sessions
+from clinic import (
+    actors,
+    contacts,
+    demo,
+    invitation_batches,
+    invitations,
+    mailed_links,
+    portal_home,
+    portal_users,
+    sessions,
+)
 from clinic.audit import AuditEntry
+from clinic.contacts import ContactDetails, RelationshipKind
 from clinic.mailed_links import LinkState
 from clinic.portal_users import PortalAccess, PortalUserState
 from mail.outbox import LetterState, OutgoingLetter
@@ -70,6 +81,25 @@ def test_unlinking_the_last_patient_withdraws_an_open_invitation(app: Flask) -> 
     unlink(app, GRACE, "Sam Grant")
     with inside(app, demo.ELM):
         assert newest_link(Purpose.INVITATION).state == LinkState.WITHDRAWN
+
+
+def test_unlinking_one_of_two_patients_leaves_the_open_invitation_for_the_other(app: Flask) -> None:
+    with inside(app, demo.ELM), acting("ana@elm.example"):
+        contacts.add(patient("Mia Lopez").id, ContactDetails("Grace Grant", GRACE), RelationshipKind.GRANDPARENT)
+        invitation_batches.confirm(invitation_batches.choose_matching("Mia").id)
+    send_link(app, demo.ELM, Purpose.INVITATION)
+    unlink(app, GRACE, "Sam Grant")
+    with inside(app, demo.ELM):
+        assert newest_link(Purpose.INVITATION).state == LinkState.GOOD
+
+
+def test_unlinking_the_last_patient_of_somebody_who_signs_in_keeps_their_own_links(app: Flask) -> None:
+    """They still sign in, if only to read that there is nothing: and may need a new password for it."""
+    send_link(app, demo.ELM, Purpose.PASSWORD_RESET)
+    for name in ("Leo Lopez", "Mia Lopez"):
+        unlink(app, MARIA, name)
+    with inside(app, demo.ELM):
+        assert newest_link(Purpose.PASSWORD_RESET).state == LinkState.GOOD
 
 
 def test_an_agreed_end_is_kept_by_the_clock(app: Flask) -> None:
@@ -141,6 +171,19 @@ def test_the_state_says_what_the_clinic_has_to_do(still: None, app: Flask) -> No
         assert portal_users.count_unaccepted() == {PortalUserState.LOCKED: 1}
         user(GRACE).accepted_at = clock.now()
     assert state() == PortalUserState.ACTIVE
+
+
+def test_the_state_is_that_of_ones_own_invitation(app: Flask) -> None:
+    """Not of somebody's who was invited later."""
+    send_link(app, demo.ELM, Purpose.INVITATION)
+    with inside(app, demo.ELM):
+        invitations.send(user(MARIA))
+        newest_link(Purpose.INVITATION).ending, newest_link(Purpose.INVITATION).ended_at = LinkState.LOCKED, clock.now()
+        user(MARIA).accepted_at = None
+        db.session.flush()
+        states = {row.email: row.state for row in portal_users.search()}
+        assert (states[GRACE], states[MARIA]) == (PortalUserState.INVITED, PortalUserState.LOCKED)
+        assert portal_users.count_unaccepted() == {PortalUserState.INVITED: 1, PortalUserState.LOCKED: 1}
 
 
 def test_portal_users_are_found_by_name_address_patient_and_state(app: Flask) -> None:
