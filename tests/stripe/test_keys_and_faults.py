@@ -6,6 +6,7 @@ Lost if they fail: a lost answer, a crash or a repeated click is proven harmless
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -96,6 +97,34 @@ def test_while_one_request_hangs_another_with_its_key_is_refused(stripe_fake: St
     stripe_fake.clear_faults()
     hanging.join(10)
     assert (done[0].status, refunded(stripe_fake, elm)) == ("succeeded", 1000)
+
+
+def test_eight_at_once_with_one_key_are_one(stripe_fake: StripeFake, refund: Callable[..., Any], elm: Clinic) -> None:
+    def ask(_: int) -> str:
+        try:
+            return str(refund(by=caller(stripe_fake)).id)
+        except stripe.APIError as in_use:
+            return str(in_use.error.code)
+
+    with ThreadPoolExecutor(8) as tabs:
+        answers = set(tabs.map(ask, range(8)))
+    assert refunded(stripe_fake, elm) == 1000
+    assert len(answers - {"idempotency_key_in_use"}) == 1
+
+
+def test_eight_at_once_without_one_never_give_back_more_than_was_paid(
+    stripe_fake: StripeFake, refund: Callable[..., Any], elm: Clinic
+) -> None:
+    def ask(tab: int) -> str:
+        try:
+            return str(refund(key=f"tab-{tab}", by=caller(stripe_fake)).status)
+        except stripe.InvalidRequestError:
+            return "refused"
+
+    with ThreadPoolExecutor(8) as tabs:
+        answers = sorted(tabs.map(ask, range(8)))
+    assert answers == ["refused"] * 3 + ["succeeded"] * 5
+    assert refunded(stripe_fake, elm) == 5000
 
 
 def test_who_gave_up_waiting_was_served_all_the_same(stripe_fake: StripeFake, refund: Callable[..., Any], elm: Clinic) -> None:

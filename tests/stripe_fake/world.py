@@ -86,9 +86,9 @@ class World:
     def acting(self, asking: dict[str, Any] | None = None) -> Iterator[None]:
         """Around each thing that is done: alone, with what fell due done first, and kept afterwards."""
         with self.stirred:
-            self.do_what_is_due()
-            self.asking = asking
             try:
+                self.do_what_is_due()
+                self.asking = asking
                 yield
             except ContractBroken as broken:
                 self.state["violations"].append(str(broken))
