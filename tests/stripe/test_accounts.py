@@ -3,6 +3,9 @@
 Lost if they fail: one clinic's payments are looked for, or made, on another's account, and no test notices.
 """
 
+import base64
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
@@ -68,3 +71,12 @@ def test_another_key_opens_nothing(stripe_fake: StripeFake) -> None:
     stranger = StripeFake(stripe_fake.url, key="sk_test_of_somebody_else")
     with pytest.raises(stripe.AuthenticationError):
         caller(stranger).v1.accounts.list()
+
+
+def test_a_key_may_be_sent_as_a_user_name_too(stripe_fake: StripeFake, elm: Clinic) -> None:
+    asked = urllib.request.Request(f"{stripe_fake.url}/v1/balance")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(asked)
+    asked.add_header("Authorization", "Basic " + base64.b64encode(f"{stripe_fake.key}:".encode()).decode())
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.status == 200
