@@ -54,13 +54,12 @@ def ask(holder: Holder, *, email: str, password: str) -> None:
     if mailed_links.count_issued(purpose, holder, since=clock.now() - timedelta(days=1)) >= MOST_A_DAY:
         raise Refused(_l("You asked for this five times since yesterday. Please try again tomorrow."), field="email")
     owner = _find(holder, wanted)
-    # Also when it is taken, so that both ways leave the same rows; then nobody is mailed its secret.
+    # Also when it is taken, so that both ways do the same work; then nobody is mailed its secret.
     link = mailed_links.issue(purpose, holder, wanted)
-    if owner:
-        outbox.post(kinds.in_use(to=owner.addressee))
-    else:
-        to_new = Addressee(wanted, person.addressee.language)
-        link.letter_id = outbox.post(kinds.confirmation(to=to_new, link_id=link.id))
+    to_new = Addressee(wanted, person.addressee.language)
+    link.letter_id = outbox.post(
+        kinds.in_use(to=owner.addressee) if owner else kinds.confirmation(to=to_new, link_id=link.id)
+    )
     outbox.post(kinds.asked(to=person.addressee))
     audit.record("email_change.asked", subject_id=person.id)
 
