@@ -40,6 +40,7 @@ def create_app(read: Settings | None = None) -> Flask:
         PORTICO=known,
         SERVER_NAME=known.authority,
         PREFERRED_URL_SCHEME=known.scheme,
+        STRIPE_PAGES=known.stripe_pages,
         SQLALCHEMY_DATABASE_URI=known.database_url,
         SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8},
     )

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -26,6 +27,9 @@ KNOWN = {
 }
 # Read by the tests and the two commands, never by the application.
 OF_THE_COMMANDS = {"PORTICO_EVERY_TIER", "PORTICO_DATA"}
+STRIPE_PAGES = ("https://checkout.stripe.com", "https://connect.stripe.com")
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")  # as it stands in a page's policy
+LIVE_KEYS, TEST_KEYS = ("sk_live_", "rk_live_"), ("sk_test_", "rk_test_")
 MAIL_SECURITY = ("none", "starttls", "tls")
 BY_SOCKET = "unix"  # the proxy reaches the application over its unix socket, where nobody else can
 
@@ -59,6 +63,9 @@ class Settings:
     clamd: str | None = None  # path of ClamAV's socket, or host:port
     trusted_proxy: str | None = None  # BY_SOCKET or an address; None where no proxy stands in front
     audit_anchors: Path | None = None  # the folder, outside the database, that keeps the audit log's heads
+    stripe_api_key: str | None = None  # the platform's own; None where no clinic takes payments
+    stripe_webhook_secret: str | None = None  # set where the key is
+    stripe_api_base: str | None = None  # origin of a stand-in for Stripe; None: Stripe itself
 
     @property
     def authority(self) -> str:
@@ -67,6 +74,16 @@ class Settings:
     @property
     def is_secure(self) -> bool:
         return self.scheme == "https"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether Stripe moves real money."""
+        return (self.stripe_api_key or "").startswith(LIVE_KEYS)
+
+    @property
+    def stripe_pages(self) -> tuple[str, ...]:
+        """Origins of the pages that Stripe, or its stand-in, shows to people."""
+        return (self.stripe_api_base,) if self.stripe_api_base else STRIPE_PAGES
 
 
 class _Reader:
@@ -164,6 +181,22 @@ def _clamd(reader: _Reader) -> str | None:
     return text or None
 
 
+def _stripe(reader: _Reader) -> dict[str, str | None]:
+    """The three fields: none, or a key with its secret."""
+    key = reader.text("STRIPE_API_KEY", required=False)
+    secret = reader.text("STRIPE_WEBHOOK_SECRET", required=False)
+    base = reader.text("STRIPE_API_BASE", required=False).rstrip("/")
+    if bool(key) != bool(secret):
+        reader.faults.append("STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET belong together: set both, or neither.")
+    if key and not key.startswith(LIVE_KEYS + TEST_KEYS):
+        reader.faults.append("STRIPE_API_KEY must be a secret or restricted key: it begins with sk_ or rk_.")
+    if base and not ORIGIN.fullmatch(base):
+        reader.faults.append("STRIPE_API_BASE must look like http://localhost:12111; leave it out for Stripe itself.")
+    if base and key.startswith(LIVE_KEYS):
+        reader.faults.append("STRIPE_API_BASE names a stand-in for Stripe, and a live STRIPE_API_KEY is for Stripe alone.")
+    return {"stripe_api_key": key or None, "stripe_webhook_secret": secret or None, "stripe_api_base": base or None}
+
+
 def read(environ: Mapping[str, str]) -> Settings:
     """The settings in `environ`. Raises SettingsFault naming every fault, not the first."""
     reader = _Reader(environ)
@@ -195,6 +228,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         clamd=_clamd(reader),
         trusted_proxy=_trusted_proxy(reader),
         audit_anchors=Path(anchors) if anchors else None,
+        **_stripe(reader),
     )
     reader.unknown()
     if reader.faults:

@@ -145,15 +145,24 @@ def _compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> None:
     Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))}
 
 
+@contextmanager
+def one_more_app(settings: Settings) -> Iterator[Flask]:
+    """An application of its own, as another process of an installation has it; its connections go with it."""
+    app = create_app(settings)
+    app.testing = True
+    try:
+        yield app
+    finally:
+        with app.app_context():
+            db.engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def _standing_app(cluster: Cluster, _compiled_templates: None) -> Iterator[Flask]:
     """One application a test process."""
     settings = cluster.copy()
-    app = create_app(settings)
-    app.testing = True
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    with one_more_app(settings) as app:
+        yield app
     cluster.drop(settings)
 
 

@@ -2,7 +2,7 @@
 
 A portal of another clinic is the same *site* for a browser, so neither SameSite nor a wildcard will do: the origin that
 the browser names must be, letter for letter, the one it asks. Every browser in use says one of the two headers with a
-POST; a request that says neither comes from no page of ours.
+POST; a request that says neither comes from no page of ours. Routes for machines (`ui/machines.py`) expect none.
 """
 
 from flask import request
@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 
 from tenancy.errors import NotAllowed
 from tenancy.middleware import ORIGIN
+from ui import machines
 
 CHANGES_NOTHING = frozenset(["GET", "HEAD", "OPTIONS"])
 FROM_ELSEWHERE = _l("This was not sent from a page of this address. Open the page here and repeat the step.")
@@ -30,5 +31,7 @@ def is_of(own: str | None, headers: Headers) -> bool:
 
 def refuse_others() -> None:
     """Before each request, ahead of the form token's check. Raises SentFromElsewhere."""
-    if request.method not in CHANGES_NOTHING and not is_of(request.environ.get(ORIGIN), request.headers):
+    if request.method in CHANGES_NOTHING or machines.are_sending():
+        return
+    if not is_of(request.environ.get(ORIGIN), request.headers):
         raise SentFromElsewhere(FROM_ELSEWHERE)

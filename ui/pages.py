@@ -31,7 +31,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tenancy.errors import Busy, Conflict, NotAllowed, NotFound, NotNow, PorticoError, Refused, TooManyTries
 from tenancy.middleware import CLINIC, SITE
 from tenancy.sites import Admin, front_door_url
-from ui import accent, headers, languages, origins
+from ui import accent, headers, languages, machines, origins
 from ui.origins import SentFromElsewhere
 
 HERE = Path(__file__).parent
@@ -72,7 +72,16 @@ ANSWERS = {
 }
 EXPIRED_FORM = _l("This page was open for too long. Go back, load it again and repeat the step.")
 
-csrf = CSRFProtect()
+
+class FormTokens(CSRFProtect):
+    """Flask-WTF's, asked of whoever has a page to take one from."""
+
+    def protect(self, apply_exemptions: bool = False) -> None:
+        if not machines.are_sending():
+            super().protect(apply_exemptions)
+
+
+csrf = FormTokens()
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,9 @@ def install(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     # Stricter than Flask-WTF's look at the Referer, which pages that hold a secret do not send.
     app.config.setdefault("WTF_CSRF_SSL_STRICT", False)
+    # Where the pages of Stripe's lie that a form may lead to; who takes payments says it.
+    app.config.setdefault("STRIPE_PAGES", ())
+    machines.install(app)
     app.before_request(origins.refuse_others)
     csrf.init_app(app)
     languages.install(app, str(HERE / "translations"))

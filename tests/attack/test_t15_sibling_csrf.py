@@ -91,7 +91,7 @@ def as_it_is(connection: whole_database.Connection) -> dict[str, str]:
 
 
 def changing() -> list[Route]:
-    return [route for route in DECLARED if "POST" in route.methods]
+    return [route for route in DECLARED if "POST" in route.methods and not route.is_for_machines]
 
 
 def saying(visitor: Visitor, headers: dict[str, str]) -> FlaskClient:

@@ -7,7 +7,7 @@ proxy or a careless cache shows one family's page to the next.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +27,7 @@ PAGE_POLICY = re.compile(
     r"default-src 'self'; script-src 'nonce-([\w-]{22})' 'strict-dynamic'; style-src 'self'; img-src 'self' data:; "
     r"object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
+TO_STRIPE = " https://checkout.stripe.com https://connect.stripe.com"  # at the end of the policy
 FIXED = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -52,7 +53,14 @@ def world(app: Flask) -> World:
     return World(app, route_map.ids_of(app, demo.ELM, "Leo Lopez"), at)
 
 
-def faults(world: World, answer: TestResponse, *, holds_secret: bool = False, may_be_kept: bool = False) -> Iterator[str]:
+def faults(
+    world: World,
+    answer: TestResponse,
+    *,
+    holds_secret: bool = False,
+    may_be_kept: bool = False,
+    leads_to_stripe: bool = False,
+) -> Iterator[str]:
     """What an answer fails to say."""
     for name in (*FIXED, *CHOSEN):
         if len(answer.headers.getlist(name)) != 1:
@@ -71,16 +79,18 @@ def faults(world: World, answer: TestResponse, *, holds_secret: bool = False, ma
         yield "something to tell two pages by"
     if [name for name, _ in answer.headers if name.lower().startswith("access-control-")]:
         yield "an open door for other origins"
-    yield from faults_of_policy(world, answer)
+    yield from faults_of_policy(world, answer, leads_to_stripe)
 
 
-def faults_of_policy(world: World, answer: TestResponse) -> Iterator[str]:
+def faults_of_policy(world: World, answer: TestResponse, leads_to_stripe: bool) -> Iterator[str]:
     policy = answer.headers["Content-Security-Policy"]
     if answer.mimetype != "text/html":
         if "default-src 'none'" not in policy or "frame-ancestors 'none'" not in policy or "script-src" in policy:
             yield f"Content-Security-Policy: {policy}"
         return
-    nonce = PAGE_POLICY.fullmatch(policy)
+    if leads_to_stripe and not policy.endswith(TO_STRIPE):
+        yield f"no way on to Stripe: {policy}"
+    nonce = PAGE_POLICY.fullmatch(policy.removesuffix(TO_STRIPE) if leads_to_stripe else policy)
     if nonce is None or nonce[1] in world.nonces:
         yield f"Content-Security-Policy: {policy}"
         return
@@ -102,10 +112,14 @@ def faults_everywhere(world: World, routes: list[Route]) -> list[str]:
                     with undone(world.app):
                         visitor = world.at[person, route.face]
                         answer = ask(visitor.at(visitor.base_url), route, method, ids)
-                    keeps = is_file(route) and answer.status_code == 200 and method in ("GET", "HEAD")
+                    said = {
+                        "holds_secret": "<secret>" in route.rule,
+                        "may_be_kept": is_file(route) and answer.status_code == 200 and method in ("GET", "HEAD"),
+                        "leads_to_stripe": route.leads_to_stripe,
+                    }
                     found += [
                         f"{method} {route}, {person}, {answer.status_code}: {fault}"
-                        for fault in faults(world, answer, holds_secret="<secret>" in route.rule, may_be_kept=keeps)
+                        for fault in faults(world, answer, **said)
                     ]
     return found
 
@@ -231,6 +245,17 @@ def test_planted_a_lax_word(
     funcs = world.app.after_request_funcs
     monkeypatch.setitem(funcs, None, [lax, *funcs[None]])  # the first is asked last
     assert faults_everywhere(world, WEAK)
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_form_leads_to_stripe_where_that_is_declared_only(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_declared: bool
+) -> None:
+    """Declared and not marked, marked and not declared: both are found; declared and marked is as it should be."""
+    profile = [replace(WEAK[0], leads_to_stripe=is_declared)]
+    assert WEAK[0].rule == "/profile" and bool(faults_everywhere(world, profile)) is is_declared
+    monkeypatch.setattr(world.app.view_functions[f"{WEAK[0].face}.profile"], "leads_to_stripe", True, raising=False)
+    assert bool(faults_everywhere(world, profile)) is not is_declared
 
 
 def test_planted_slashes_are_forgiven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

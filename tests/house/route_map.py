@@ -115,6 +115,11 @@ class Route:
     form: dict[str, Any] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     is_sensitive: bool = False
+    leads_to_stripe: bool = False
+
+    @property
+    def is_for_machines(self) -> bool:
+        return self.gate_name == "machines"
 
     @property
     def methods(self) -> set[str]:
@@ -157,10 +162,8 @@ def declared() -> list[Route]:
                 name: line.get(key, {})
                 for name, key in (("ids", "ids"), ("given", "with"), ("form", "form"), ("query", "query"))
             }
-            is_sensitive = line.get("fresh", False)
-            found.append(
-                Route(face, rule, gates[line["gate"]], line["gate"], answers, **parts, is_sensitive=is_sensitive)
-            )
+            marks = {"is_sensitive": line.get("fresh", False), "leads_to_stripe": line.get("stripe", False)}
+            found.append(Route(face, rule, gates[line["gate"]], line["gate"], answers, **parts, **marks))
     return found
 
 

@@ -18,6 +18,7 @@ from tests.house import route_map
 from tests.house.route_map import PEOPLE, Ids, Route, ask, seen, standing_at, undone
 from tests.visitor import Visitor
 from ui.doors import is_open
+from ui.machines import is_for_machines
 from wsgi import create_app
 
 RIGHTS = {
@@ -31,13 +32,22 @@ def unguarded(app: Flask, routes: list[Route]) -> list[str]:
     """Views whose marks are missing, contradict each other, or are not what routes.yaml declares."""
     gates = {(route.face, route.rule): route.gate_name for route in routes}
     sensitive = {(route.face, route.rule) for route in routes if route.is_sensitive}
+    to_stripe = {(route.face, route.rule) for route in routes if route.leads_to_stripe}
     found = []
     for rule in app.url_map.iter_rules():
         face = route_map.SUBDOMAINS.get(rule.subdomain or "", "")
-        if face not in ("admin", "portal"):
-            continue
         path = rule.rule.removeprefix(route_map.CLINIC_IN_PATH) if face == "admin" else rule.rule
         view, gate = app.view_functions[rule.endpoint], gates.get((face, path))
+        if is_for_machines(view) != (gate == "machines"):
+            found.append(f"for machines or not: {face} {path}")
+        if is_for_machines(view) and face != "front door":
+            found.append(f"machines inside a clinic: {face} {path}")
+        if is_for_machines(view) and rule.methods != {"POST", "OPTIONS"}:
+            found.append(f"machines do more than send: {face} {path}")
+        if getattr(view, "leads_to_stripe", False) != ((face, path) in to_stripe):
+            found.append(f"leads to Stripe or not: {face} {path}")
+        if face not in ("admin", "portal"):
+            continue
         needs = getattr(view, "needs", None)
         if is_open(view) != (gate == "open"):
             found.append(f"open or not: {face} {path}")

@@ -161,3 +161,59 @@ def test_anchors_of_the_audit_log_have_a_folder_that_is_there_or_none(tmp_path: 
     assert settings.read(RIGHT).audit_anchors is None
     assert settings.read(RIGHT | {"PORTICO_AUDIT_ANCHORS": str(tmp_path)}).audit_anchors == tmp_path
     assert "not a folder" in faults(PORTICO_AUDIT_ANCHORS=str(tmp_path / "nowhere"))[0]
+
+
+KEYS = {"STRIPE_API_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_1"}
+
+
+def test_without_stripe_there_are_no_payments_and_no_money_is_real() -> None:
+    read = settings.read(RIGHT)
+    assert (read.stripe_api_key, read.stripe_webhook_secret, read.stripe_api_base, read.is_live) == (None, None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_live"), [("sk_test_1", False), ("rk_test_1", False), ("sk_live_1", True), ("rk_live_1", True)]
+)
+def test_the_key_says_whether_money_is_real(key: str, is_live: bool) -> None:
+    read = settings.read(RIGHT | KEYS | {"STRIPE_API_KEY": key})
+    assert (read.stripe_api_key, read.stripe_webhook_secret, read.is_live) == (key, "whsec_1", is_live)
+    assert read.stripe_pages == ("https://checkout.stripe.com", "https://connect.stripe.com")
+
+
+@pytest.mark.parametrize("missing", KEYS)
+def test_a_key_without_its_secret_or_the_reverse_is_named(missing: str) -> None:
+    """Else money would be taken and its events refused, or events believed that nobody can fetch."""
+    (fault,) = faults(**(KEYS | {missing: None}))
+    assert "STRIPE_API_KEY" in fault and "STRIPE_WEBHOOK_SECRET" in fault
+
+
+def test_a_published_key_is_no_secret_one() -> None:
+    (fault,) = faults(**(KEYS | {"STRIPE_API_KEY": "pk_test_abc"}))
+    assert "sk_" in fault and "pk_test_abc" not in fault
+
+
+def test_stripes_key_and_secret_may_lie_in_files(tmp_path: Path) -> None:
+    named = {}
+    for name, value in KEYS.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        named[f"{name}_FILE"] = str(tmp_path / name)
+    read = settings.read(RIGHT | named)
+    assert (read.stripe_api_key, read.stripe_webhook_secret) == ("sk_test_1", "whsec_1")
+
+
+def test_a_stand_in_has_its_own_pages() -> None:
+    read = settings.read(RIGHT | KEYS | {"STRIPE_API_BASE": "http://localhost:12111/"})
+    assert read.stripe_api_base == "http://localhost:12111" and read.stripe_pages == ("http://localhost:12111",)
+
+
+@pytest.mark.parametrize(
+    "base", ["localhost:12111", "ftp://localhost", "http://", "http://a/b", "http://u@a", "http://a:", "http://a; b", "http://A"]
+)  # fmt: skip
+def test_a_stand_in_that_is_no_origin_is_refused(base: str) -> None:
+    """It stands in the policy of pages: what is no origin would open them, or close them."""
+    assert "STRIPE_API_BASE" in faults(**(KEYS | {"STRIPE_API_BASE": base}))[0]
+
+
+def test_a_live_key_is_shown_to_stripe_alone() -> None:
+    (fault,) = faults(**(KEYS | {"STRIPE_API_KEY": "sk_live_1", "STRIPE_API_BASE": "http://localhost:12111"}))
+    assert "live" in fault
