@@ -9,14 +9,12 @@ import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from math import ceil
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_skeleton, format_time, get_datetime_format
-from babel.numbers import format_currency, get_currency_precision
 from flask import Blueprint, Flask, Response, current_app, request
 from flask_babel import get_locale
 from flask_babel import lazy_gettext as _l
@@ -224,9 +222,8 @@ def time_of_day(context: Context, value: datetime | None) -> str:
 
 
 def money(value: Any) -> str:
-    """$1,234.50, of anything with `.minor` and `.currency`."""
-    amount = Decimal(value.minor).scaleb(-get_currency_precision(value.currency.upper()))
-    return format_currency(amount, value.currency.upper(), locale=get_locale())
+    """$1,234.50, of what knows how to write itself in a language: `clinic.money.Money`."""
+    return str(value.written(get_locale()))
 
 
 def at_sign(address: str | None) -> str:

@@ -1,5 +1,10 @@
-"""A patient's billing account: signed lines; the balance is their sum. Lines are never changed: a correction is a line."""
+"""A patient's billing account: signed lines; the balance is their sum. Lines are never changed: a correction is a line.
 
+`lines` are the rows, `entering` adds them, `allocations` tell which invoice a payment went to and what is left of it.
+"""
+
+from clinic.account.allocations import Allocation, credit_of, credits_of_patient, left_of
+from clinic.account.entering import enter, find_by_source, find_correction, get, get_payment, lock, reverse
 from clinic.account.lines import (
     BILLED,
     LONGEST_DESCRIPTION,
@@ -16,10 +21,21 @@ __all__ = [
     "LONGEST_DESCRIPTION",
     "TAKEN_BACK",
     "AccountLine",
+    "Allocation",
     "LineKind",
     "LineRow",
     "Method",
     "balance_of_patient",
+    "credit_of",
+    "credits_of_patient",
+    "enter",
+    "find_by_source",
+    "find_correction",
+    "get",
+    "get_payment",
+    "left_of",
     "line_row",
     "lines_of_patient",
+    "lock",
+    "reverse",
 ]

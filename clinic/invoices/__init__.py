@@ -5,8 +5,29 @@ surprise: money is never moved between lines. A payment is one line of the accou
 allocations beside it, and what is not allocated is credit.
 """
 
-from clinic.invoices.questions import ROWS, InvoicePage, InvoiceRow, InvoiceStatus, get_of_patient, of_patient, row_of
-from clinic.invoices.rows import Allocation, Invoice, InvoiceLine, InvoiceMailing
+from clinic.account import Allocation
+from clinic.invoices.allocating import (
+    allocate,
+    allocate_oldest_first,
+    allocated_from,
+    lock,
+    payable_of,
+    release,
+    release_excess,
+)
+from clinic.invoices.questions import (
+    ROWS,
+    InvoicePage,
+    InvoiceRow,
+    InvoiceStatus,
+    being_paid,
+    due_of,
+    get_of_patient,
+    of_patient,
+    row_of,
+    rows_of,
+)
+from clinic.invoices.rows import Invoice, InvoiceLine, InvoiceMailing, PaymentInvoice
 
 __all__ = [
     "ROWS",
@@ -17,7 +38,18 @@ __all__ = [
     "InvoicePage",
     "InvoiceRow",
     "InvoiceStatus",
+    "PaymentInvoice",
+    "allocate",
+    "allocate_oldest_first",
+    "allocated_from",
+    "being_paid",
+    "due_of",
     "get_of_patient",
+    "lock",
     "of_patient",
+    "payable_of",
+    "release",
+    "release_excess",
     "row_of",
+    "rows_of",
 ]

@@ -1,5 +1,6 @@
 """Issued invoices with what they come to and what was paid."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -8,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
 
-from clinic.account import LINE_COLUMNS, AccountLine, LineRow, line_row
-from clinic.invoices.rows import Allocation, Invoice, InvoiceLine
+from clinic.account import LINE_COLUMNS, AccountLine, Allocation, LineRow, line_row
+from clinic.invoices.rows import Invoice, InvoiceLine, PaymentInvoice
 from clinic.money import Money
 from tenancy.database import db
 from tenancy.errors import NotFound
@@ -46,11 +47,14 @@ class InvoiceRow:
 
     @property
     def due(self) -> Money:
-        return self.total + -self.paid
+        return self.total - self.paid
 
     @property
     def is_payable(self) -> bool:
         return self.status in (InvoiceStatus.OPEN, InvoiceStatus.PARTLY_PAID)
+
+    def is_overdue(self, today: date) -> bool:
+        return self.is_payable and self.due_on is not None and self.due_on < today
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,28 @@ _PAYMENTS = (
     .having(func.sum(Allocation.amount_minor) != 0)
     .order_by(AccountLine.dated_on, AccountLine.entered_at, AccountLine.id)
 )
+_BY_IDS = ROWS.where(Invoice.id.in_(bindparam("ids", expanding=True))).order_by(Invoice.id)
+
+
+def rows_of(invoice_ids: Iterable[UUID]) -> dict[UUID, InvoiceRow]:
+    """Drafts too. Ids of no invoice are left out."""
+    rows = [row_of(*row) for row in db.session.execute(_BY_IDS, {"ids": list(invoice_ids)})]
+    return {row.id: row for row in rows}
+
+
+def due_of(invoice_ids: Iterable[UUID]) -> dict[UUID, Money]:
+    """What is still to be paid of each; nothing of a draft and of a void one. Ids of no invoice are left out."""
+    rows = rows_of(invoice_ids).values()
+    return {row.id: row.due if row.is_payable else Money(0, row.total.currency) for row in rows}
+
+
+def being_paid(invoice_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of them that somebody is paying by way of Stripe now."""
+    ids = list(invoice_ids)
+    live = select(PaymentInvoice.invoice_id).where(
+        PaymentInvoice.invoice_id.in_(ids), PaymentInvoice.released_at.is_(None)
+    )
+    return set(db.session.scalars(live))
 
 
 def of_patient(patient_id: UUID) -> list[InvoiceRow]:

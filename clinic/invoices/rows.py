@@ -1,4 +1,4 @@
-"""An invoice, the account lines on it, the payments that went to it, and where it was mailed."""
+"""An invoice, the account lines on it, who is paying it, and where it was mailed."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -44,26 +44,6 @@ class InvoiceLine(ClinicOwned, Base):
     line_id: Mapped[UUID]
 
 
-class Allocation(ClinicOwned, Base):
-    """A part of a payment that pays an invoice; a negative amount takes one back. Never changed."""
-
-    __tablename__ = "allocations"
-    __table_args__ = (
-        same_clinic("patient_id", "patients"),
-        same_clinic("payment_line_id", "account_lines"),
-        same_clinic("invoice_id", "invoices"),
-        CheckConstraint("amount_minor <> 0", name="amount"),
-        Index("ix_allocations_invoice", "clinic_id", "invoice_id"),
-        Index("ix_allocations_payment_line", "clinic_id", "payment_line_id"),
-        Index("ix_allocations_patient", "clinic_id", "patient_id"),
-    )
-    patient_id: Mapped[UUID]
-    payment_line_id: Mapped[UUID]
-    invoice_id: Mapped[UUID]
-    amount_minor: Mapped[int]
-    allocated_at: Mapped[datetime]
-
-
 class InvoiceMailing(ClinicOwned, Base):
     """An invoice sent to an address, with a mailed link that opens its amount for a week."""
 
@@ -79,3 +59,20 @@ class InvoiceMailing(ClinicOwned, Base):
     link_id: Mapped[UUID]
     contact_id: Mapped[UUID | None]
     mailed_at: Mapped[datetime] = mapped_column()
+
+
+class PaymentInvoice(ClinicOwned, Base):
+    """What a payment by way of Stripe is for. While it is not released nobody else can begin to pay the invoice."""
+
+    __tablename__ = "payment_invoices"
+    __table_args__ = (
+        same_clinic("payment_id", "payments"),
+        same_clinic("invoice_id", "invoices"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+        Index("uq_payment_invoices_payment", "clinic_id", "payment_id", "invoice_id", unique=True),
+        Index("uq_payment_invoices_live", "clinic_id", "invoice_id", unique=True, postgresql_where="released_at IS NULL"),
+    )
+    payment_id: Mapped[UUID]
+    invoice_id: Mapped[UUID]
+    amount_minor: Mapped[int]
+    released_at: Mapped[datetime | None]

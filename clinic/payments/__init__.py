@@ -4,6 +4,7 @@ Its one surprise: nothing that Stripe sends decides what is paid. Whatever is he
 then read from Stripe afresh, compared with our own row, and the account is brought to agree with it.
 """
 
+from clinic.invoices import PaymentInvoice
 from clinic.payments.rows import (
     NEXT,
     UNFINISHED,
@@ -13,7 +14,6 @@ from clinic.payments.rows import (
     Dispute,
     DisputeStatus,
     Payment,
-    PaymentInvoice,
     PaymentProblem,
     PaymentStatus,
     PaymentWay,

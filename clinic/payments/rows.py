@@ -88,23 +88,6 @@ class Payment(ClinicOwned, Base):
     line_id: Mapped[UUID | None]  # the account line it became
 
 
-class PaymentInvoice(ClinicOwned, Base):
-    """What a payment is for. While it is not released nobody else can begin to pay the invoice."""
-
-    __tablename__ = "payment_invoices"
-    __table_args__ = (
-        same_clinic("payment_id", "payments"),
-        same_clinic("invoice_id", "invoices"),
-        CheckConstraint("amount_minor > 0", name="amount"),
-        Index("uq_payment_invoices_payment", "clinic_id", "payment_id", "invoice_id", unique=True),
-        Index("uq_payment_invoices_live", "clinic_id", "invoice_id", unique=True, postgresql_where="released_at IS NULL"),
-    )
-    payment_id: Mapped[UUID]
-    invoice_id: Mapped[UUID]
-    amount_minor: Mapped[int]
-    released_at: Mapped[datetime | None]
-
-
 class RefundStatus(StrEnum):
     UNCONFIRMED = "unconfirmed"  # above the clinic's limit: somebody else must agree
     ASKED = "asked"  # ours, and Stripe is being told
