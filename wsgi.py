@@ -20,7 +20,7 @@ import portal_app.blueprint
 import portal_app.front_door
 import portal_app.guards
 import tenancy.cli
-from clinic import actors, browsers
+from clinic import actors, browsers, stripe_gateway
 from tenancy import client_address, cookies, requests, settings
 from tenancy.database import Base, db
 from tenancy.middleware import SITE, ClinicMiddleware
@@ -51,6 +51,7 @@ def create_app(read: Settings | None = None) -> Flask:
     body_sizes.install(app)
     pages.install(app)
     mail.worker.install(app, known)
+    stripe_gateway.install(app, known)
     db.init_app(app)
     migrate.init_app(app, metadata=Base.metadata)
     app.before_request(_nobody_yet)

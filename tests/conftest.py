@@ -19,12 +19,13 @@ import pytest
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
-from clinic import demo
+from clinic import demo, stripe_gateway
 from tenancy import clinics, clock, embedded_postgres
 from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
 from tenancy.settings import Settings
 from tests import outer_door
+from tests.stripe_fake.client import StripeFake
 from tests.stripe_fake.fixture import _stripe_fake_process, stripe_fake  # noqa: F401  fixtures
 from tests.visitor import Visitor
 from wsgi import create_app
@@ -236,6 +237,26 @@ def clinic_at(slug: str) -> ClinicEntry:
         found = clinics.find_at(slug)
     assert found is not None
     return found
+
+
+@pytest.fixture
+def stripe_standing(app: Flask, stripe_fake: StripeFake) -> Iterator[StripeFake]:  # noqa: F811  the fixture
+    """The stand-in for Stripe, empty, and the application connected to it; in an application context."""
+    with connected(app, stripe_fake), app.app_context():
+        yield stripe_fake
+
+
+@contextmanager
+def connected(app: Flask, fake: StripeFake) -> Iterator[None]:
+    """The application asks this stand-in for Stripe in this block, and hears what it signs."""
+    before = app.extensions["stripe_gateway"], app.config["PORTICO"]
+    settings = replace(before[1], stripe_api_key=fake.key, stripe_api_base=fake.url, stripe_webhook_secret=fake.secret)
+    app.config["PORTICO"] = settings
+    stripe_gateway.install(app, settings)
+    try:
+        yield
+    finally:
+        app.extensions["stripe_gateway"], app.config["PORTICO"] = before
 
 
 @pytest.fixture
