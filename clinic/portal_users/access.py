@@ -40,7 +40,6 @@ def unlink(access_id: UUID, reason: str = "") -> PortalAccess:
     access = _locked(access_id)
     access.ended_at, access.ended_by_id = clock.now(), actors.current().id
     access.ended_reason = reason.strip()[:LONGEST_REASON] or None
-    db.session.flush()
     user = get(access.portal_user_id, lock=True)
     if not user.accepted_at and not access_of(user.id):
         mailed_links.withdraw_all_of(user.holder)
@@ -64,7 +63,6 @@ def change_access(access_id: UUID, details: AccessDetails, reason: str) -> Porta
     if details.ends_on != before.ends_on:
         access.ends_at = end_of(details.ends_on)
     access.changed_at, access.changed_by_id, access.changed_reason = clock.now(), actors.current().id, kept
-    db.session.flush()
     _record_change(access, before, details)
     return access
 
@@ -99,7 +97,6 @@ def mark_guardian(contact_id: UUID, patient_id: UUID, is_guardian: bool, reason:
         access.changed_at, access.changed_by_id, access.changed_reason = clock.now(), actors.current().id, kept
         if is_guardian and access.came_of_age_at:
             access.records, access.came_of_age_at = True, None
-    db.session.flush()
     audit.record(
         "relationship.changed",
         subject_id=contact_id,

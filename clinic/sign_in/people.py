@@ -27,7 +27,7 @@ def link_and_person(purpose: Purpose, secret: str, *, lock: bool) -> tuple[Maile
     Raises NotFound.
     """
     link = mailed_links.find(purpose, secret)
-    if link is None or link.holder == Holder():
+    if link is None:
         raise NotFound("link")
     person = _get(link.holder, lock=lock)
     return (mailed_links.lock(link) if lock else link), person

@@ -29,6 +29,7 @@ from tenancy.errors import Conflict, NotFound, Refused
 from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
+from tests.access import recorded
 from tests.inside import acting, inside, member, newest_link, patient, send_link, user
 from tests.visitor import Visitor
 
@@ -121,6 +122,8 @@ def test_deactivating_ends_every_session_and_link_and_keeps_the_access(app: Flas
         assert newest_link(Purpose.PASSWORD_RESET).state == LinkState.WITHDRAWN
         assert portal_users.row_of(user(MARIA).id).state == PortalUserState.DEACTIVATED
         assert len(portal_users.access_of(user(MARIA).id)) == 2
+    with inside(app, demo.ELM, Role.DOOR):
+        assert sessions.of_holder(user(MARIA).holder) == []
     assert maria.get("/").status_code == 303
     again = Visitor(app, maria.base_url)
     again.get("/sign-in")
@@ -132,6 +135,7 @@ def test_deactivating_ends_every_session_and_link_and_keeps_the_access(app: Flas
     again.sign_in(MARIA)
     assert "Leo" in again.read("/")
     assert maria.get("/").status_code == 303  # the old session stays over
+    assert len(recorded(app, "portal_user.deactivated")) == len(recorded(app, "portal_user.reactivated")) == 1
 
 
 def test_deactivating_at_one_clinic_leaves_the_other(app: Flask, oak_portal: Visitor) -> None:
@@ -237,6 +241,7 @@ def test_a_portal_user_changes_own_name_and_phone_and_nobody_elses(app: Flask) -
         assert user(MARIA).phone == "5" * 40
         portal_users.change_self(maria, "Maria", " ", Language.ENGLISH)
         assert user(MARIA).phone is None
+    assert len(recorded(app, "portal_user.changed")) == 3
 
 
 @pytest.mark.parametrize(("idle", "lives"), [(timedelta(minutes=19, seconds=50), True), (timedelta(minutes=20, seconds=1), False)])

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from clinic import demo, portal_users, sign_in
+from clinic import demo, portal_users, sign_in, staff
 from clinic.audit import AuditEntry
 from clinic.mailed_links import LinkState
 from clinic.sessions import SignInSession
@@ -15,7 +15,7 @@ from tenancy.database import db
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
-from tests.inside import inside, letters, member, send_link, user
+from tests.inside import inside, letters, member, secret, send_link, user
 from tests.visitor import Visitor, compared
 
 MARIA, GRACE = "maria@family.example", "grace@family.example"
@@ -157,6 +157,23 @@ def test_a_staff_member_is_set_up_once(app: Flask) -> None:
         assert sign_in.accept_staff_invitation(secret, name="Mallory", password=GOOD).token is None
         assert member("nora@elm.example").name == "Nora New"
         assert sign_in.staff_member("nora@elm.example", GOOD).token
+
+
+def test_a_link_that_its_person_has_overtaken_is_used_up(app: Flask) -> None:
+    """An invitation mailed in the moment in which another was accepted; a reset of somebody who never had a password."""
+    with inside(app, demo.ELM, Role.OPERATOR):
+        staff.send_invitation(member("ana@elm.example"))
+    with inside(app, demo.ELM):
+        sign_in.mail_reset(user(GRACE))
+    for purpose in (Purpose.STAFF_INVITATION, Purpose.PASSWORD_RESET):
+        key = secret(app, demo.ELM, purpose)
+        with inside(app, demo.ELM, Role.DOOR):
+            assert sign_in.look(purpose, key) == LinkState.USED
+            if purpose is Purpose.STAFF_INVITATION:
+                assert sign_in.accept_staff_invitation(key, name="Mallory", password=GOOD).token is None
+            else:
+                assert sign_in.reset(purpose, key, GOOD) == LinkState.USED
+    assert token(app, GRACE, GOOD) is None and token(app, MARIA)
 
 
 def test_a_session_token_is_kept_as_a_hash_and_dies_with_signing_out(app: Flask, maria: Visitor) -> None:
