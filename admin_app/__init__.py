@@ -19,6 +19,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     mailed_links,
     passkeys,
     patients,
+    payment_processing,
     portal_access,
     portal_settings,
     portal_users,

@@ -47,6 +47,7 @@ PLACES = {
     "conversations_list": ("conversations",),
     "appointment_requests_list": ("appointment-requests",),
     "clinic_options": ("clinic-options",),
+    "payment_processing_page": ("payment-processing",),
     "portal_users_list": ("portal-users", "invitations"),
     "staff_list": ("staff",),
     "audit_log_list": ("audit-log",),
@@ -198,7 +199,8 @@ def _navigation(person: Person) -> list[NavItem]:
             ),
         ]
     if person.may(Right.ADMIN):
-        basic = NavItem(_("Basic Setup"), None, children=(_entry(_("Clinic Options"), "clinic_options"),))
+        options = (_entry(_("Clinic Options"), "clinic_options"), _entry(_("Payment Processing"), "payment_processing_page"))
+        basic = NavItem(_("Basic Setup"), None, children=options)
         people = (_entry(_("Portal Users"), "portal_users_list"), _entry(_("Staff"), "staff_list"))
         advanced = NavItem(_("Advanced Setup"), None, children=people)
         entries.append(NavItem(_("Admin"), None, children=(basic, advanced, _entry(_("Audit log"), "audit_log_list"))))

@@ -4,7 +4,7 @@ from flask import Response
 
 from admin_app.blueprint import admin, clinic_here, page, settings
 from admin_app.guards import needs
-from clinic import document_types, portal_settings
+from clinic import document_types, payment_processing, portal_settings
 from clinic.staff import Right
 from mail import letterhead
 from tenancy.database import transaction
@@ -18,10 +18,12 @@ def clinic_options() -> Response:
         kept = portal_settings.get()
         head = letterhead.of_clinic()
         types = document_types.listed()
+        account = payment_processing.find_present()
     return page(
         "admin/clinic_options/clinic_options.html",
         kept=kept,
         head=head,
         types=types,
+        takes_payments=account is not None and account.charges_enabled,
         address=portal_url(settings(), clinic_here().slug),
     )

@@ -211,6 +211,27 @@ class MessageWaiting(Letter):
 
 
 @dataclass(frozen=True)
+class PaymentsOn(Letter):
+    """To the clinic's admins: Stripe lets families pay online, for the first time or again."""
+
+    kind = "payments_on"
+
+
+@dataclass(frozen=True)
+class PaymentsPaused(Letter):
+    """To the clinic's admins: Stripe wants to know more before anybody can pay online again."""
+
+    kind = "payments_paused"
+
+
+@dataclass(frozen=True)
+class PaymentsDisconnected(Letter):
+    """To the clinic's admins: the clinic's Stripe account is no longer connected."""
+
+    kind = "payments_disconnected"
+
+
+@dataclass(frozen=True)
 class InvitationLocked(Letter):
     """To the clinic's admins: someone missed the birth date too often."""
 
@@ -249,6 +270,9 @@ KINDS: dict[str, type[Letter]] = {
         StaffEmailChanged,
         StaffEmailInUse,
         MessageWaiting,
+        PaymentsOn,
+        PaymentsPaused,
+        PaymentsDisconnected,
         InvitationLocked,
     )
 }

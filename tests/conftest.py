@@ -241,8 +241,8 @@ def clinic_at(slug: str) -> ClinicEntry:
 
 @pytest.fixture
 def stripe_standing(app: Flask, stripe_fake: StripeFake) -> Iterator[StripeFake]:  # noqa: F811  the fixture
-    """The stand-in for Stripe, empty, and the application connected to it; in an application context."""
-    with connected(app, stripe_fake), app.app_context():
+    """The stand-in for Stripe, empty, and the application connected to it."""
+    with connected(app, stripe_fake):
         yield stripe_fake
 
 

@@ -1,6 +1,5 @@
 """The rows of the clinic's Stripe accounts."""
 
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -44,3 +43,9 @@ class PaymentAccount(ClinicOwned, Base):
 def find_present() -> PaymentAccount | None:
     """The account that payments are made on now."""
     return db.session.scalars(select(PaymentAccount).where(PaymentAccount.ended_at.is_(None))).one_or_none()
+
+
+def find_latest() -> PaymentAccount | None:
+    """The present account, or the last one that there was."""
+    newest = PaymentAccount.ended_at.desc().nulls_first()
+    return db.session.scalars(select(PaymentAccount).order_by(newest, PaymentAccount.opened_at.desc()).limit(1)).first()

@@ -36,6 +36,9 @@ from tests.stripe_fake.client import StripeFake
 from tests.stripe_fake.contract import VERSION
 
 
+pytestmark = pytest.mark.usefixtures("in_app")
+
+
 @pytest.fixture
 def acct(stripe_standing: StripeFake) -> str:
     return stripe_standing.account(business_profile={"name": "Elm Street"})

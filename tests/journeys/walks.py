@@ -114,6 +114,8 @@ def of_ana(running: Running, found: Found) -> Walk:
             fill("Custom Portal URL", "-", "Save Patient Portal Settings"),
             422,
         ),
+        Stop("/payment-processing", "admin.payment_processing_page"),
+        Stop("/payment-processing/return", "admin.payment_sign_up_return"),
         Stop(f"{options}/look", "admin.look"),
         Stop(f"{options}/look", "admin.look", fill("Clinic's name", "", "Save the look"), 422),
         Stop(f"{options}/document-types/new", "admin.new_document_type"),
