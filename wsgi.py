@@ -19,6 +19,7 @@ import mail.worker
 import portal_app.blueprint
 import portal_app.front_door
 import portal_app.guards
+import portal_app.webhooks
 import tenancy.cli
 from clinic import actors, browsers, stripe_gateway
 from tenancy import client_address, cookies, requests, settings
@@ -60,6 +61,7 @@ def create_app(read: Settings | None = None) -> Flask:
     admin_app.blueprint.install(app)
     portal_app.blueprint.install(app)
     portal_app.front_door.install(app)
+    portal_app.webhooks.install(app)
     tenancy.cli.install(app)
     clinic.cli.install(app)
     clinic.audit_cli.install(app)

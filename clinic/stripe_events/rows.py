@@ -1,13 +1,15 @@
 """Events as Stripe sent them: kept once, before anything is done about them. Only their ids; what they are about is asked
 of Stripe again."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tenancy.database import Base, ClinicOwned, same_clinic
+
+FIRST_LOOK = timedelta(minutes=2)  # after which somebody else takes up what its job left
 
 
 class StripeEvent(ClinicOwned, Base):

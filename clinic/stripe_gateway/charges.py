@@ -16,6 +16,11 @@ def read_intent(account_id: str, intent_id: str) -> IntentFacts:
     return reading.intent(line.get(f"{INTENTS}/{intent_id}", {"expand": ["latest_charge"]}, of=account_id))
 
 
+def intent_of_charge(account_id: str, charge_id: str) -> str | None:
+    """None for a charge that was made without an intent, as old integrations do."""
+    return reading.id_of(line.get(f"/v1/charges/{charge_id}", of=account_id)["payment_intent"])
+
+
 def charge_saved(
     payment_id: UUID, account_id: str, amount: Money, customer_id: str, payment_method_id: str
 ) -> IntentFacts:

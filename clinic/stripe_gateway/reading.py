@@ -53,10 +53,10 @@ def checkout(thing: Answer) -> CheckoutFacts:
         url=thing["url"],
         status=thing["status"],
         payment_status=thing["payment_status"],
-        payment_intent_id=_id(thing["payment_intent"]),
+        payment_intent_id=id_of(thing["payment_intent"]),
         payment_id=_uuid(thing["client_reference_id"]),
         amount=money(thing["amount_total"] or 0, thing["currency"]),
-        customer_id=_id(thing["customer"]),
+        customer_id=id_of(thing["customer"]),
         livemode=thing["livemode"],
     )
 
@@ -87,8 +87,8 @@ def charge(thing: Answer) -> ChargeFacts:
         method=kind,
         label=_label(kind, how),
         expires_on=_last_day(how) if kind == "card" else None,
-        payment_method_id=_id(thing["payment_method"]),
-        customer_id=_id(thing["customer"]),
+        payment_method_id=id_of(thing["payment_method"]),
+        customer_id=id_of(thing["customer"]),
     )
 
 
@@ -100,8 +100,8 @@ def refund(thing: Answer) -> RefundFacts:
         our_id=_uuid((thing["metadata"] or {}).get(REFUND)),
         fault=thing.get("failure_reason"),
         created_at=instant(thing["created"]),
-        intent_id=_id(thing["payment_intent"]),
-        charge_id=_id(thing["charge"]),
+        intent_id=id_of(thing["payment_intent"]),
+        charge_id=id_of(thing["charge"]),
     )
 
 
@@ -114,8 +114,8 @@ def dispute(thing: Answer) -> DisputeFacts:
         reason=thing["reason"],
         evidence_due_at=instant(due_by) if due_by else None,
         created_at=instant(thing["created"]),
-        intent_id=_id(thing["payment_intent"]),
-        charge_id=_id(thing["charge"]) or "",
+        intent_id=id_of(thing["payment_intent"]),
+        charge_id=id_of(thing["charge"]) or "",
         livemode=thing["livemode"],
     )
 
@@ -133,7 +133,7 @@ def _last_day(card: Answer) -> date | None:
     return date(year, month, monthrange(year, month)[1]) if year and month else None
 
 
-def _id(value: Any) -> str | None:
+def id_of(value: Any) -> str | None:
     """Of a thing that may be told whole."""
     found: str | None = value["id"] if isinstance(value, dict) else value
     return found

@@ -6,7 +6,7 @@ link by mail always leads back in.
 """
 
 from clinic.throttle.allowances import ALLOWANCES, Allowance, Counted, Purpose
-from clinic.throttle.buckets import ClinicBucket, PlatformBucket, forget_drained, forget_drained_outside
+from clinic.throttle.buckets import ClinicBucket, PlatformBucket, forget_drained, forget_drained_outside, outside
 from clinic.throttle.tries import Try, at_door, counting, forgive, may_mail, of_holder
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "forgive",
     "may_mail",
     "of_holder",
+    "outside",
 ]

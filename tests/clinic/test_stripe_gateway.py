@@ -35,7 +35,6 @@ from tenancy.database import transaction
 from tests.stripe_fake.client import StripeFake
 from tests.stripe_fake.contract import VERSION
 
-
 pytestmark = pytest.mark.usefixtures("in_app")
 
 

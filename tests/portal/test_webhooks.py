@@ -1,0 +1,281 @@
+"""What Stripe's webhook keeps and what it turns away; what is then done about an event.
+
+Lost if they fail: somebody who is not Stripe makes an invoice paid, one clinic's account speaks for another's, or an
+event is lost between its answer and its job.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from clinic import demo, payment_processing, stripe_events, throttle
+from clinic.stripe_events import PlatformWebhookRefusal, StripeEvent, applying
+from clinic.stripe_gateway import line
+from tenancy import clinics, clock
+from tenancy.database import db, transaction
+from tests.conftest import connected
+from tests.inside import inside, waiting_jobs
+from tests.stripe_fake.client import StripeFake
+
+APEX = "http://localhost:8000"
+PATH = "/webhooks/stripe"
+
+
+def account_of(app: Flask, fake: StripeFake, slug: str) -> str:
+    """A Stripe account of this clinic's that may charge, and the clinic has not heard so yet."""
+    account_id = fake.account()
+    with inside(app, slug):
+        payment_processing.opened(account_id)
+    return account_id
+
+
+@pytest.fixture
+def acct(app: Flask, stripe_standing: StripeFake) -> str:
+    return account_of(app, stripe_standing, demo.ELM)
+
+
+def send(app: Flask, body: bytes, headers: dict[str, str], path: str = PATH) -> TestResponse:
+    return app.test_client().post(path, base_url=APEX, data=body, headers=headers)
+
+
+def deliver(app: Flask, fake: StripeFake, event_id: str) -> int:
+    return send(app, *fake.webhook(event_id)).status_code
+
+
+def newest(fake: StripeFake, acct: str) -> str:
+    return str(fake.events(acct)[-1]["id"])
+
+
+def kept(app: Flask, slug: str = demo.ELM) -> list[StripeEvent]:
+    with inside(app, slug):
+        return list(db.session.scalars(select(StripeEvent).order_by(StripeEvent.received_at)))
+
+
+def refusals(app: Flask) -> dict[str, int]:
+    with app.app_context(), throttle.outside():
+        return {row.reason: row.count for row in db.session.scalars(select(PlatformWebhookRefusal))}
+
+
+def job(app: Flask, later: timedelta = timedelta(0)) -> None:
+    """What the worker does: each event that waits for it."""
+    with in_elm(app), clock.moved(later):
+        for waiting in waiting_jobs(app, applying.APPLY):
+            stripe_events.look_into(waiting["event_id"])
+
+
+@contextmanager
+def in_elm(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        with transaction():
+            clinic = clinics.find_at(demo.ELM)
+        assert clinic
+        with clinics.open_clinic(clinic):
+            yield
+
+
+# What is kept
+
+
+def test_an_event_is_kept_and_a_job_waits_for_it(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    event_id = newest(stripe_standing, acct)
+    assert deliver(app, stripe_standing, event_id) == 200
+    [event] = kept(app)
+    assert (event.event_id, event.account_id, event.type, event.object_id) == (event_id, acct, "account.updated", acct)
+    assert event.applied_at is None and event.tries == 0 and refusals(app) == {}
+    assert [each["event_id"] for each in waiting_jobs(app, applying.APPLY)] == [event_id]
+
+
+def test_an_event_that_comes_again_is_kept_once(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    event_id = newest(stripe_standing, acct)
+    assert {deliver(app, stripe_standing, event_id) for _ in range(3)} == {200}
+    assert len(kept(app)) == len(waiting_jobs(app, applying.APPLY)) == 1
+
+
+def test_eight_at_once_are_kept_once(committed_app: Flask, stripe_fake: StripeFake) -> None:
+    with connected(committed_app, stripe_fake):
+        acct = account_of(committed_app, stripe_fake, demo.ELM)
+        event_id = newest(stripe_fake, acct)
+        with ThreadPoolExecutor(8) as threads:
+            statuses = list(threads.map(lambda _: deliver(committed_app, stripe_fake, event_id), range(8)))
+        assert statuses == [200] * 8
+        assert len(kept(committed_app)) == len(waiting_jobs(committed_app, applying.APPLY)) == 1
+
+
+def test_the_clinic_is_the_accounts_and_nothing_else_says_which(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    oaks = account_of(app, stripe_standing, demo.OAK)
+    deliver(app, stripe_standing, newest(stripe_standing, oaks))
+    assert kept(app, demo.ELM) == [] and [each.account_id for each in kept(app, demo.OAK)] == [oaks]
+
+
+def test_nobodys_cookie_or_form_token_is_asked_and_none_is_set(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    body, headers = stripe_standing.webhook(newest(stripe_standing, acct))
+    answer = send(app, body, headers | {"Origin": "https://elsewhere.example", "Cookie": "a=b"})
+    assert answer.status_code == 200 and answer.text == "" and "Set-Cookie" not in answer.headers
+
+
+# What is turned away
+
+
+def now() -> int:
+    return int(clock.now().timestamp())
+
+
+FORGED: dict[str, Any] = {
+    "unsigned": lambda fake, body: (body, {}),
+    "signed by somebody else": lambda fake, body: (body, {"Stripe-Signature": fake.sign(body, secret="whsec_guess")}),
+    "one byte changed": lambda fake, body: (body.replace(b"account", b"accounT", 1), {"Stripe-Signature": fake.sign(body)}),
+    "301 seconds old": lambda fake, body: (body, {"Stripe-Signature": fake.sign(body, t=now() - 301)}),
+    "of tomorrow": lambda fake, body: (body, {"Stripe-Signature": fake.sign(body, t=now() + 86_400)}),
+    "v0 alone": lambda fake, body: (body, {"Stripe-Signature": fake.sign(body, scheme="v0")}),
+    "no event at all": lambda fake, body: (b"[]", {"Stripe-Signature": fake.sign(b"[]")}),
+}
+REASONS = {
+    "unsigned": "unsigned", "signed by somebody else": "wrong_signature", "one byte changed": "wrong_signature",
+    "301 seconds old": "too_old", "of tomorrow": "from_the_future", "v0 alone": "unsigned", "no event at all": "unreadable",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_what_is_forged_or_not_of_now_leaves_a_count_and_nothing_else(
+    app: Flask, stripe_standing: StripeFake, acct: str, forged: str
+) -> None:
+    body, _ = stripe_standing.webhook(newest(stripe_standing, acct))
+    for _ in range(2):
+        assert send(app, *FORGED[forged](stripe_standing, body)).status_code == 400
+    assert kept(app) == [] and waiting_jobs(app, applying.APPLY) == []
+    assert refusals(app) == {REASONS[forged]: 2}
+
+
+def test_json_written_anew_is_not_what_was_signed(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    body, headers = stripe_standing.webhook(newest(stripe_standing, acct))
+    assert send(app, b" ".join(body.split()), headers).status_code == 400
+    assert kept(app) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "old", "new"),
+    [
+        ("other_mode", b'"livemode": false', b'"livemode": true'),
+        ("unknown_account", b'"account": "acct_1', b'"account": "acct_2'),
+        ("no_account", b'"account": "acct_1', b'"account_": "acct_1'),
+    ],
+)
+def test_a_true_event_that_is_not_for_us_is_answered_counted_and_forgotten(
+    app: Flask, stripe_standing: StripeFake, acct: str, reason: str, old: bytes, new: bytes
+) -> None:
+    body, _ = stripe_standing.webhook(newest(stripe_standing, acct))
+    body = body.replace(old, new)
+    assert send(app, body, {"Stripe-Signature": stripe_standing.sign(body)}).status_code == 200
+    assert kept(app) == [] and refusals(app) == {reason: 1}
+
+
+def test_ten_megabytes_are_refused_unread(app: Flask, stripe_standing: StripeFake) -> None:
+    body = b"x" * 10_000_000
+    assert send(app, body, {"Stripe-Signature": stripe_standing.sign(body)}).status_code == 413
+    assert refusals(app) == {"too_large": 1}
+
+
+def test_without_a_secret_nobody_is_believed(app: Flask) -> None:
+    """Least of all somebody who signs with an empty one."""
+    fake = StripeFake("http://127.0.0.1:1", secret="")
+    for headers in ({}, {"Stripe-Signature": fake.sign(b"{}")}, {"Stripe-Signature": fake.sign(b"{}", secret="None")}):
+        assert send(app, b"{}", headers).status_code == 400
+    assert refusals(app) == {"not_connected": 3}
+
+
+@pytest.mark.parametrize("base", ["http://admin.localhost:8000", "http://elm-street.localhost:8000"])
+def test_it_stands_at_the_front_door_alone(app: Flask, stripe_standing: StripeFake, acct: str, base: str) -> None:
+    body, headers = stripe_standing.webhook(newest(stripe_standing, acct))
+    assert app.test_client().post(PATH, base_url=base, data=body, headers=headers).status_code in (400, 403, 404)
+    assert kept(app) == []
+
+
+# What is done about it
+
+
+def test_an_event_about_the_account_has_it_read_again(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    deliver(app, stripe_standing, newest(stripe_standing, acct))
+    stripe_standing.restrict(acct)  # the event says that it may charge; by now it may not
+    for _ in range(2):
+        job(app)
+    [event] = kept(app)
+    assert event.outcome == "applied" and event.tries == 1
+    with inside(app, demo.ELM):
+        present = payment_processing.find_present()
+        assert present and not present.charges_enabled and present.details_submitted
+
+
+def test_an_account_that_left_is_ended(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    stripe_standing.deauthorise(acct)
+    deliver(app, stripe_standing, newest(stripe_standing, acct))
+    job(app)
+    with inside(app, demo.ELM) as clinic:
+        assert payment_processing.find_present() is None and not clinic.payment_processing_is_on
+
+
+def test_who_is_said_to_have_left_and_did_not_stays(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    body, _ = stripe_standing.webhook(newest(stripe_standing, acct))
+    body = body.replace(b"account.updated", b"account.application.deauthorized")
+    assert send(app, body, {"Stripe-Signature": stripe_standing.sign(body)}).status_code == 200
+    job(app)
+    with inside(app, demo.ELM):
+        assert payment_processing.find_present() is not None
+
+
+def test_a_type_that_concerns_nobody_is_ignored(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    body, _ = stripe_standing.webhook(newest(stripe_standing, acct))
+    body = body.replace(b"account.updated", b"capability.of.tomorrow")
+    assert send(app, body, {"Stripe-Signature": stripe_standing.sign(body)}).status_code == 200
+    asked = len(stripe_standing.requests())
+    job(app)
+    assert kept(app)[0].outcome == "ignored" and len(stripe_standing.requests()) == asked
+
+
+def test_what_stripe_does_not_answer_about_waits_longer_and_longer(
+    app: Flask, stripe_standing: StripeFake, acct: str
+) -> None:
+    deliver(app, stripe_standing, newest(stripe_standing, acct))
+    stripe_standing.fault("/v1/accounts/*", "500", times=None)
+    job(app)
+    tried = 0
+    for minutes in range(1, 200):
+        in_turn(app, timedelta(minutes=minutes))
+        tried = kept(app)[0].tries
+    assert kept(app)[0].applied_at is None and 5 <= tried <= 9
+    stripe_standing.clear_faults()
+    in_turn(app, timedelta(minutes=261))
+    assert kept(app)[0].outcome == "applied"
+
+
+def in_turn(app: Flask, later: timedelta) -> None:
+    with in_elm(app), clock.moved(later):
+        for event_id in applying._waiting():
+            stripe_events.look_into(event_id)
+
+
+def test_an_event_whose_job_was_killed_is_taken_up(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    deliver(app, stripe_standing, newest(stripe_standing, acct))
+    in_turn(app, timedelta(minutes=1))
+    assert kept(app)[0].applied_at is None
+    in_turn(app, timedelta(minutes=3))
+    assert kept(app)[0].outcome == "applied"
+
+
+def test_a_wrong_key_of_ours_throws_no_event_away(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    deliver(app, stripe_standing, newest(stripe_standing, acct))
+    app.extensions["stripe_gateway"] = line.Line("sk_test_wrong", stripe_standing.url)
+    job(app)
+    assert kept(app)[0].applied_at is None
+
+
+def test_a_job_names_an_event_of_its_clinic_or_does_nothing(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    with in_elm(app):
+        stripe_events.look_into("evt_of_nobody")
+    assert stripe_standing.requests() == []
