@@ -25,6 +25,7 @@ from clinic import (
     demo_accounts,
     demo_messages,
     demo_papers,
+    demo_processing,
     demo_sign_ins,
     document_types,
     documents,
@@ -86,6 +87,15 @@ def sign_ins_command() -> None:
 def app_secret_command() -> None:
     """The secret of the demo staff's authenticator app."""
     click.echo(APP_SECRET)
+
+
+@group.command("sign-up")
+def sign_up_command() -> None:
+    """Elm Street signs up for payment processing at the stand-in for Stripe, if it has not yet."""
+    with transaction():
+        elm = clinics.find_at(ELM)
+    assert elm
+    demo_processing.sign_up(elm)
 
 
 def fill(crowd: int = 0) -> None:

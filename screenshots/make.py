@@ -47,7 +47,7 @@ def a_demo() -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="portico-pictures-") as folder:
         data = Path(folder)
         data.chmod(0o711)  # as root, PostgreSQL runs under another account further down
-        plan = Plan(free_port(), free_port(), free_port(), data / "demo", fresh=False, server_url=None)
+        plan = Plan(free_port(), free_port(), free_port(), data / "demo", fresh=False, server_url=None, stripe_port=free_port())
         plan.data.mkdir(mode=0o711)
         running = Demo(plan)
         try:

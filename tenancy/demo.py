@@ -1,7 +1,8 @@
 """The demo: all of Portico on this machine, started in order, stopped together. `./demo` runs it.
 
 What it makes stays in one folder (`.portico/`, or the one PORTICO_DATA names): the secrets, the database, the
-letters and the logs. DATABASE_URL may name another PostgreSQL >= 15 by an administrator's URL; the demo then
+letters, what the stand-in for Stripe remembers and the logs. With STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET set, Stripe's
+own test mode is used instead of the stand-in. DATABASE_URL may name another PostgreSQL >= 15 by an administrator's URL; the demo then
 makes its two login roles and the database `portico_demo` there.
 """
 
@@ -47,6 +48,8 @@ class Plan:
     data: Path
     fresh: bool
     server_url: str | None  # an administrator's; None for the embedded server
+    stripe_port: int = 12111
+    has_stripe: bool = False  # Stripe itself is asked, with a key from the environment
 
 
 def read_plan(arguments: list[str]) -> Plan:
@@ -56,11 +59,14 @@ def read_plan(arguments: list[str]) -> Plan:
     parser.add_argument("--port", type=_port, default=8000, help="of the portal itself (8000)")
     parser.add_argument("--letters-port", type=_port, default=8025, help="of the page that shows the letters (8025)")
     parser.add_argument("--smtp-port", type=_port, default=1025, help="of the demo's mail server (1025)")
+    parser.add_argument("--stripe-port", type=_port, default=12111, help="of the stand-in for Stripe (12111)")
     parser.add_argument("--fresh", action="store_true", help="throw the demo's data away and start over")
     options = parser.parse_args(arguments)
     data = Path(os.environ.get("PORTICO_DATA") or ROOT / ".portico").absolute()
     server_url = os.environ.get("DATABASE_URL") or None
-    return Plan(options.port, options.letters_port, options.smtp_port, data, options.fresh, server_url)
+    has_stripe = bool(os.environ.get("STRIPE_API_KEY") or os.environ.get("STRIPE_API_KEY_FILE"))
+    ports = (options.port, options.letters_port, options.smtp_port)
+    return Plan(*ports, data, options.fresh, server_url, options.stripe_port, has_stripe)
 
 
 class Demo:
@@ -89,6 +95,10 @@ class Demo:
         with step("Filling the demo clinics"):
             self.flask(environment, "demo", "fill")
             app_secret = self.flask(environment, "demo", "app-secret").strip()
+        if not plan.has_stripe:
+            with step("Starting the stand-in for Stripe"):
+                self.start_stripe(environment)
+                self.flask(environment, "demo", "sign-up")
         with step("Starting the post office"):
             ports = ("--smtp-port", str(plan.smtp_port), "--http-port", str(plan.letters_port))
             shown = ("--folder", str(plan.data / "letters"), "--app-secret", app_secret)
@@ -102,6 +112,15 @@ class Demo:
             self.children.start("web server", environment, "gunicorn", *shape, *bind, "wsgi:create_app()")
             self.children.wait_for_page(plan.port)
         self.show_the_way(self.flask(environment, "demo", "sign-ins"))
+
+    def start_stripe(self, environment: dict[str, str]) -> None:
+        """Remembers its accounts and payments from one start to the next; bank debits settle after a minute."""
+        told = ("--webhook-url", f"http://localhost:{self.plan.port}/webhooks/stripe")
+        known = ("--key", environment["STRIPE_API_KEY"], "--webhook-secret", environment["STRIPE_WEBHOOK_SECRET"])
+        kept = ("--state", str(self.plan.data / "stripe.json"), "--settle-after", "60")
+        port = ("--port", str(self.plan.stripe_port))
+        self.children.start("stand-in for Stripe", environment, "tests.stripe_fake", *port, *told, *known, *kept)
+        self.children.wait_for_page(self.plan.stripe_port)
 
     def stop(self) -> None:
         self.children.stop()
@@ -119,20 +138,23 @@ class Demo:
     def secrets(self) -> dict[str, str]:
         """Made once, kept beside the data they protect."""
         path = self.plan.data / "secrets.json"
-        if not path.exists():
-            keys = {
-                "secret_key": secrets.token_urlsafe(48),
-                "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
-                "portico_password": secrets.token_urlsafe(32),
-            }
-            _write_private(path, json.dumps(keys))
-        kept: dict[str, str] = json.loads(path.read_text())
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        made = {
+            "secret_key": secrets.token_urlsafe(48),
+            "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "portico_password": secrets.token_urlsafe(32),
+            "stripe_key": f"sk_test_{secrets.token_hex(16)}",
+            "stripe_webhook_secret": f"whsec_{secrets.token_hex(16)}",
+        }
+        if made.keys() - kept.keys():
+            kept = made | kept
+            _write_private(path, json.dumps(kept))
         return kept
 
     def environment(self, keys: dict[str, str], runtime_url: str) -> dict[str, str]:
         ours = ("PORTICO_", "DATABASE_", "FLASK_", "GUNICORN_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return inherited | {
+        return inherited | self.stripe(keys) | {
             "PORTICO_BASE_URL": f"http://localhost:{self.plan.port}",
             "PORTICO_SECRET_KEY": keys["secret_key"],
             "PORTICO_MASTER_KEY": keys["master_key"],
@@ -144,9 +166,19 @@ class Demo:
             "DATABASE_URL": runtime_url,
         }
 
+    def stripe(self, keys: dict[str, str]) -> dict[str, str]:
+        """How the stand-in is reached; Stripe itself by what the environment says already."""
+        if self.plan.has_stripe:
+            return {}
+        return {
+            "STRIPE_API_KEY": keys["stripe_key"],
+            "STRIPE_WEBHOOK_SECRET": keys["stripe_webhook_secret"],
+            "STRIPE_API_BASE": f"http://127.0.0.1:{self.plan.stripe_port}",
+        }
+
     def leave_environment(self, environment: dict[str, str]) -> None:
         """For operator commands in a second terminal: `. .portico/environment && .venv/bin/flask clinics list`."""
-        settings = {name: value for name, value in environment.items() if name.startswith(("PORTICO_", "DATABASE_"))}
+        settings = {name: value for name, value in environment.items() if name.startswith(("PORTICO_", "DATABASE_", "STRIPE_"))}
         settings["PORTICO_OPERATOR"] = "demo operator"
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
         _write_private(self.plan.data / "environment", "".join(lines))
@@ -165,6 +197,11 @@ class Demo:
         print("\nPortico is up. Where to click:\n")
         print(f"  {f'http://localhost:{self.plan.port}/':<42} the front door: find my portal")
         print(f"  {f'http://127.0.0.1:{self.plan.letters_port}/':<42} every letter that was sent, and the staff's sign-in code")
+        if self.plan.has_stripe:
+            print("  Payments are made at Stripe, with the key in STRIPE_API_KEY. For its webhooks, in another terminal:")
+            print(f"  stripe listen --forward-connect-to localhost:{self.plan.port}/webhooks/stripe")
+        else:
+            print(f"  {f'http://127.0.0.1:{self.plan.stripe_port}/':<42} the stand-in for Stripe: each clinic's dashboard there")
         print(f"{sign_ins.rstrip()}\n")
         print(f"For operator commands in a second terminal: . {shlex.quote(str(self.plan.data / 'environment'))}")
         print("Ctrl-C stops all of it and keeps the data; ./demo --fresh starts over.")
@@ -217,7 +254,10 @@ def _stop_asked(number: int, frame: FrameType | None) -> None:
 
 
 def _refuse_taken_ports(plan: Plan) -> None:
-    for option, port in {"port": plan.port, "letters-port": plan.letters_port, "smtp-port": plan.smtp_port}.items():
+    ports = {"port": plan.port, "letters-port": plan.letters_port, "smtp-port": plan.smtp_port}
+    if not plan.has_stripe:
+        ports["stripe-port"] = plan.stripe_port
+    for option, port in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
             try:

@@ -27,7 +27,10 @@ from tenancy.demo import Demo, DemoRefused, Plan
 from tenancy.embedded_postgres import Server, ServerFailed
 from tests.journeys.running import ROOT, free_port
 
-KEYS = {"secret_key": "s" * 64, "master_key": base64.b64encode(bytes(32)).decode(), "portico_password": "p"}
+KEYS = {
+    "secret_key": "s" * 64, "master_key": base64.b64encode(bytes(32)).decode(), "portico_password": "p",
+    "stripe_key": "sk_test_x", "stripe_webhook_secret": "whsec_x",
+}  # fmt: skip
 
 ALONE = """
 import os, sys
@@ -42,7 +45,9 @@ app.cli.command("alone")(lambda: print(os.getsid(0) == os.getpid(), repr(sys.std
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setenv("PORTICO_DATA", str(tmp_path))
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    return demo.read_plan([f"--port={free_port()}", f"--letters-port={free_port()}", f"--smtp-port={free_port()}"])
+    for name in ("STRIPE_API_KEY", "STRIPE_API_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return demo.read_plan([f"--{name}port={free_port()}" for name in ("", "letters-", "smtp-", "stripe-")])
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def done(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run_main(monkeypatch: pytest.MonkeyPatch, plan: Plan, *more: str) -> int:
     """`./demo` in this process, its signals put back afterwards."""
     ports = ("--port", str(plan.port), "--letters-port", str(plan.letters_port), "--smtp-port", str(plan.smtp_port))
-    monkeypatch.setattr(sys, "argv", ["./demo", *ports, *more])
+    monkeypatch.setattr(sys, "argv", ["./demo", *ports, "--stripe-port", str(plan.stripe_port), *more])
     kept = {number: signal.getsignal(number) for number in demo.STOP_SIGNALS}
     try:
         return demo.main()
@@ -90,13 +95,13 @@ def run_main(monkeypatch: pytest.MonkeyPatch, plan: Plan, *more: str) -> int:
 
 
 def test_without_a_word_it_takes_the_ports_and_the_folder_that_the_readme_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PORTICO_DATA", "DATABASE_URL"):
+    for name in ("PORTICO_DATA", "DATABASE_URL", "STRIPE_API_KEY", "STRIPE_API_KEY_FILE"):
         monkeypatch.delenv(name, raising=False)
-    assert demo.read_plan([]) == Plan(8000, 8025, 1025, ROOT / ".portico", False, None)
+    assert demo.read_plan([]) == Plan(8000, 8025, 1025, ROOT / ".portico", False, None, 12111, False)
     monkeypatch.setenv("PORTICO_DATA", "elsewhere")
     monkeypatch.setenv("DATABASE_URL", "postgresql://admin@db")
-    arguments = ["--port=1", "--letters-port=65535", "--smtp-port=3", "--fresh"]
-    assert demo.read_plan(arguments) == Plan(1, 65535, 3, Path("elsewhere").absolute(), True, "postgresql://admin@db")
+    arguments = ["--port=1", "--letters-port=65535", "--smtp-port=3", "--stripe-port=4", "--fresh"]
+    assert demo.read_plan(arguments) == Plan(1, 65535, 3, Path("elsewhere").absolute(), True, "postgresql://admin@db", 4)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http", "80a", "²"])
@@ -116,6 +121,7 @@ def test_everything_is_started_in_its_order_and_stopped_in_the_other(
 
     monkeypatch.setattr(demo.Children, "watch", interrupted)
     assert run_main(monkeypatch, plan) == 0
+    kept = json.loads((plan.data / "secrets.json").read_text())
     shape = "--worker-class gthread --workers 2 --threads 4 --graceful-timeout 5"
     assert done == [
         "postgres started",
@@ -123,6 +129,12 @@ def test_everything_is_started_in_its_order_and_stopped_in_the_other(
         "flask db upgrade as owner",
         "flask demo fill",
         "flask demo app-secret",
+        f"stand-in for Stripe: tests.stripe_fake --port {plan.stripe_port} "
+        f"--webhook-url http://localhost:{plan.port}/webhooks/stripe --key {kept['stripe_key']} "
+        f"--webhook-secret {kept['stripe_webhook_secret']} "
+        f"--state {plan.data}/stripe.json --settle-after 60",
+        f"page on {plan.stripe_port}",
+        "flask demo sign-up",
         f"post office: mail.mail_page --smtp-port {plan.smtp_port} --http-port {plan.letters_port} "
         f"--folder {plan.data}/letters --app-secret JBSWY3DP",
         f"page on {plan.letters_port}",
@@ -136,8 +148,9 @@ def test_everything_is_started_in_its_order_and_stopped_in_the_other(
     ]
     steps, _, rest = capsys.readouterr().out.partition("\nPortico is up. Where to click:\n\n")
     assert "  Starting PostgreSQL … 0.0 s\n" in steps
-    portal, letters, *rest = rest.splitlines()
+    portal, letters, stripe, *rest = rest.splitlines()
     assert portal.startswith(f"  http://localhost:{plan.port}/ ") and letters.startswith(f"  http://127.0.0.1:{plan.letters_port}/ ")
+    assert stripe.startswith(f"  http://127.0.0.1:{plan.stripe_port}/ ")
     assert rest == [
         "  ana@elm.example",
         "",
@@ -183,7 +196,7 @@ def test_an_impatient_second_ctrl_c_does_not_cut_the_stopping_short(
     assert done[-1] == "postgres stopped, fast"
 
 
-@pytest.mark.parametrize("option", ["port", "letters-port", "smtp-port"])
+@pytest.mark.parametrize("option", ["port", "letters-port", "smtp-port", "stripe-port"])
 def test_a_port_that_is_taken_is_named_with_what_to_do(
     plan: Plan, done: list[str], option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +259,21 @@ def test_what_it_starts_its_programs_with_is_what_portico_takes(plan: Plan, monk
     read = settings.read(environment)
     assert (read.authority, read.mail_port, read.mail_security) == (f"localhost:{plan.port}", plan.smtp_port, "none")
     assert read.audit_anchors == plan.data / "anchors"
+    assert (read.stripe_api_base, read.is_live) == (f"http://127.0.0.1:{plan.stripe_port}", False)
+
+
+def test_with_a_key_of_stripes_own_the_stand_in_stays_away(
+    plan: Plan, done: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_of_mine")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_of_mine")
+    monkeypatch.setattr(demo.Children, "watch", lambda self: signal.raise_signal(signal.SIGINT))
+    with socket.create_server(("127.0.0.1", plan.stripe_port)):  # nor does it matter who else is there
+        assert run_main(monkeypatch, plan) == 0
+    assert not [each for each in done if "stripe_fake" in each or "sign-up" in each]
+    assert f"stripe listen --forward-connect-to localhost:{plan.port}/webhooks/stripe" in capsys.readouterr().out
+    left = (plan.data / "environment").read_text()
+    assert "STRIPE_API_KEY=sk_test_of_mine\n" in left and "STRIPE_API_BASE" not in left
 
 
 def test_an_operators_terminal_gets_settings_and_no_more(plan: Plan) -> None:
@@ -274,7 +302,7 @@ def test_starting_over_leaves_nothing_of_the_day_before(
     (plan.data / "letters").mkdir()
     (plan.data / "letters" / "one.eml").touch()
     (plan.data / "secrets.json").write_text(json.dumps({"portico_password": "old"}))
-    fresh = Demo(Plan(plan.port, plan.letters_port, plan.smtp_port, plan.data, True, None))
+    fresh = Demo(Plan(plan.port, plan.letters_port, plan.smtp_port, plan.data, True, None, plan.stripe_port))
     fresh.start()
     assert done[:2] == ["postgres discarded", "postgres started"]
     assert not (plan.data / "letters").exists() and fresh.secrets()["portico_password"] != "old"
@@ -318,9 +346,10 @@ def page(port: int, host: str = "localhost") -> int:
 def test_the_demo_itself_starts_shows_its_pages_stops_and_keeps_its_data() -> None:
     """As somebody types it: `./demo` in a terminal, Ctrl-C, and `./demo` again."""
     data = Path(tempfile.mkdtemp(prefix="portico-demo-"))
-    ports = [free_port() for _ in range(3)]
-    options = ["--port", str(ports[0]), "--letters-port", str(ports[1]), "--smtp-port", str(ports[2])]
-    ours = ("PORTICO_", "DATABASE_")
+    ports = [free_port() for _ in range(4)]
+    names = ("--port", "--letters-port", "--smtp-port", "--stripe-port")
+    options = [each for name, port in zip(names, ports, strict=True) for each in (name, str(port))]
+    ours = ("PORTICO_", "DATABASE_", "STRIPE_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     kept: list[str] = []
     try:
@@ -339,7 +368,7 @@ def test_the_demo_itself_starts_shows_its_pages_stops_and_keeps_its_data() -> No
                         break
                 else:
                     raise AssertionError(said)
-                assert page(ports[0]) == 200 and page(ports[1]) == 200 and "ana@elm.example" in said
+                assert page(ports[0]) == 200 and page(ports[1]) == page(ports[3]) == 200 and "ana@elm.example" in said
                 kept.append((data / "secrets.json").read_text())
                 os.killpg(running.pid, signal.SIGINT)
                 assert running.stdout.read().startswith("  Stopping … ") and running.wait(30) == 0
