@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from benchmarks import audit, inviting
+from benchmarks import audit, inviting, webhooks
 from clinic import demo
 from tenancy.database import db
 from tests.inside import inside
@@ -22,6 +22,14 @@ def test_the_benchmark_of_inviting_runs_and_prints(capsys: pytest.CaptureFixture
 def test_the_benchmark_of_the_audit_log_runs_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
     found = audit.run(events=800, rows=50_000)
     assert found["chained events a second"] > 0
+    with capsys.disabled():
+        print("\n" + "\n".join(f"  {name:<34} {value:10.2f}" for name, value in found.items()))
+
+
+@pytest.mark.bench
+def test_the_benchmark_of_webhooks_runs_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    found = webhooks.run(events=100)
+    assert found["events settled a second"] > 0
     with capsys.disabled():
         print("\n" + "\n".join(f"  {name:<34} {value:10.2f}" for name, value in found.items()))
 
