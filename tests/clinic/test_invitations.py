@@ -13,13 +13,13 @@ from clinic.mailed_links import LinkState
 from clinic.patients import PatientDetails, PatientStatus
 from clinic.portal_users import PortalUserState
 from clinic.sessions import SignInSession
-from tenancy import clock, keys, link_tokens
+from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
 from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
-from tests.inside import acting, inside, letters, member, newest_link, patient, send_link, user
+from tests.inside import acting, inside, letters, member, newest_link, patient, secret, send_link, user
 
 GRACE = "grace@family.example"
 SAMS = date(2019, 11, 5)
@@ -47,26 +47,26 @@ def state_of(app: Flask, email: str = GRACE) -> str:
 
 
 def test_the_right_birth_date_and_a_password_let_the_family_in(app: Flask) -> None:
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
-    outcome = accept(app, secret)
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
+    outcome = accept(app, key)
     assert outcome.state == LinkState.GOOD
     assert outcome.session_token
-    assert look(app, secret).state == LinkState.USED
+    assert look(app, key).state == LinkState.USED
     assert state_of(app) == PortalUserState.ACTIVE
-    assert accept(app, secret).session_token is None
+    assert accept(app, key).session_token is None
     assert "invitation.accepted" in events(app)
 
 
 def test_four_misses_are_forgiven_and_the_fifth_locks_and_tells_every_admin(app: Flask) -> None:
     """Somebody who guesses gets five tries, and the clinic hears of it."""
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
     before = len(letters(app, demo.ELM))
     for left in (4, 3, 2, 1):
-        outcome = accept(app, secret, birth_on=date(2019, 11, left))
+        outcome = accept(app, key, birth_on=date(2019, 11, left))
         assert (outcome.state, outcome.session_token, outcome.misses_left) == (LinkState.GOOD, None, left)
-        assert look(app, secret).misses_left == left
-    assert accept(app, secret, birth_on=date(2019, 11, 30)).state == LinkState.LOCKED
-    assert accept(app, secret).state == LinkState.LOCKED  # the right one comes too late
+        assert look(app, key).misses_left == left
+    assert accept(app, key, birth_on=date(2019, 11, 30)).state == LinkState.LOCKED
+    assert accept(app, key).state == LinkState.LOCKED  # the right one comes too late
     told = letters(app, demo.ELM)[before:]
     assert [(each.kind, each.to_address) for each in told] == [("invitation_locked", "ana@elm.example")]
     assert state_of(app) == PortalUserState.LOCKED
@@ -75,11 +75,11 @@ def test_four_misses_are_forgiven_and_the_fifth_locks_and_tells_every_admin(app:
 
 
 def test_a_password_against_the_rules_costs_no_try_and_uses_nothing_up(app: Flask) -> None:
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
     with pytest.raises(Refused):
-        accept(app, secret, password="short")
-    assert look(app, secret).misses_left == 5
-    assert accept(app, secret).session_token
+        accept(app, key, password="short")
+    assert look(app, key).misses_left == 5
+    assert accept(app, key).session_token
 
 
 def test_a_locked_invitation_opens_again_when_staff_send_a_new_one(app: Flask) -> None:
@@ -97,9 +97,9 @@ def test_a_locked_invitation_opens_again_when_staff_send_a_new_one(app: Flask) -
 def test_a_clinic_that_asks_no_birth_date_asks_none(app: Flask) -> None:
     with inside(app, demo.ELM):
         portal_settings.get().asks_birth_date = False
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
-    assert not look(app, secret).asks_birth_date
-    assert accept(app, secret, birth_on=None).session_token
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
+    assert not look(app, key).asks_birth_date
+    assert accept(app, key, birth_on=None).session_token
 
 
 def test_without_an_answer_nobody_gets_in(app: Flask) -> None:
@@ -115,9 +115,9 @@ def test_any_one_of_several_patients_birth_dates_will_do(app: Flask) -> None:
             invitation_batches.confirm(invitation_batches.choose_matching(name).id)
         old = patient("Old Grant")
         patients.change(old.id, PatientDetails(old.name, old.birth_on, status=PatientStatus.INACTIVE))
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
-    assert accept(app, secret, birth_on=date(2001, 1, 1)).session_token is None
-    assert accept(app, secret, birth_on=date(2021, 2, 3)).session_token
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
+    assert accept(app, key, birth_on=date(2001, 1, 1)).session_token is None
+    assert accept(app, key, birth_on=date(2021, 2, 3)).session_token
 
 
 def test_sending_again_waits_five_minutes_and_then_the_newest_wins(app: Flask) -> None:
@@ -153,19 +153,19 @@ def test_a_clinic_with_two_admins_tells_both_and_no_one_else(app: Flask) -> None
         fay.role = staff.StaffRole.ADMIN
         db.session.flush()
         member("ben@elm.example").deactivated_at = clock.now()
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
     before = len(letters(app, demo.ELM))
     for day in range(1, 6):
-        accept(app, secret, birth_on=date(2001, 1, day))
+        accept(app, key, birth_on=date(2001, 1, day))
     assert {each.to_address for each in letters(app, demo.ELM)[before:]} == {"ana@elm.example", "fay@elm.example"}
 
 
 def test_looking_writes_nothing_and_a_stranger_learns_nothing(app: Flask) -> None:
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
     before = events(app)
-    assert look(app, secret).email == GRACE
+    assert look(app, key).email == GRACE
     assert events(app) == before
-    for wrong in ("", "x" * 43, secret[::-1]):
+    for wrong in ("", "x" * 43, key[::-1]):
         with pytest.raises(NotFound):
             look(app, wrong)
     with inside(app, demo.ELM, Role.DOOR):
@@ -174,10 +174,10 @@ def test_looking_writes_nothing_and_a_stranger_learns_nothing(app: Flask) -> Non
 
 def test_only_an_expired_link_is_renewed(app: Flask) -> None:
     """The button of an old page, pressed after a newer letter came, mails nothing more."""
-    secret = send_link(app, demo.ELM, Purpose.INVITATION)
+    key = send_link(app, demo.ELM, Purpose.INVITATION)
     before = len(letters(app, demo.ELM))
     with inside(app, demo.ELM, Role.DOOR):
-        invitations.renew(secret)
+        invitations.renew(key)
     assert len(letters(app, demo.ELM)) == before
 
 
@@ -195,12 +195,67 @@ def test_who_asks_again_at_once_has_the_letter_that_is_on_its_way(app: Flask) ->
     assert len(letters(app, demo.ELM)) == before
 
 
+def test_after_exactly_five_minutes_another_is_sent_to_whoever_asks(still: None, app: Flask) -> None:
+    """As the page has told them: wait five minutes."""
+    send_link(app, demo.ELM, Purpose.INVITATION)
+    sent = len(letters(app, demo.ELM))
+    with clock.moved(timedelta(minutes=5)):
+        with inside(app, demo.ELM, Role.DOOR):
+            invitations.send_again(user(GRACE))
+        assert len(letters(app, demo.ELM)) == sent + 1
+    with clock.moved(timedelta(minutes=10)):
+        with inside(app, demo.ELM):
+            invitations.resend(user(GRACE).id)
+        assert len(letters(app, demo.ELM)) == sent + 2
+
+
+def test_asking_again_gives_nobody_more_tries_and_the_clinic_does(app: Flask) -> None:
+    guessed = send_link(app, demo.ELM, Purpose.INVITATION)
+    for day in (1, 2):
+        accept(app, guessed, birth_on=date(2001, 1, day))
+    with clock.moved(timedelta(days=8)):
+        with inside(app, demo.ELM, Role.DOOR):
+            invitations.renew(guessed)
+        assert look(app, secret(app, demo.ELM, Purpose.INVITATION)).misses_left == 3
+    with clock.moved(timedelta(days=9)):
+        with inside(app, demo.ELM):
+            invitations.resend(user(GRACE).id)
+        assert look(app, secret(app, demo.ELM, Purpose.INVITATION)).misses_left == 5
+
+
+def test_whoever_was_never_mailed_one_has_all_tries(app: Flask) -> None:
+    with inside(app, demo.ELM):
+        user("maria@family.example").accepted_at = None
+        db.session.flush()
+        invitations.send_again(user("maria@family.example"))
+    assert look(app, secret(app, demo.ELM, Purpose.INVITATION)).misses_left == 5
+
+
+def test_there_is_nothing_to_accept_for_whoever_has_accepted_or_is_deactivated(app: Flask) -> None:
+    with inside(app, demo.ELM):
+        assert not invitations.may_be_accepted(user("maria@family.example"))
+        assert invitations.may_be_accepted(user(GRACE))
+        portal_users.deactivate(user(GRACE).id)
+        assert not invitations.may_be_accepted(user(GRACE))
+
+
+@pytest.mark.parametrize("by", ["another address", "deactivation"])
+def test_a_link_is_bound_to_its_address_and_its_person(app: Flask, by: str) -> None:
+    """Even one that is mailed in the very moment in which the clinic corrects the address, or shuts the person out."""
+    with inside(app, demo.ELM):
+        grace = user(GRACE)
+        if by == "deactivation":
+            portal_users.deactivate(grace.id)
+        invitations.send(grace)
+        if by == "another address":
+            grace.email_norm = "grace.new@family.example"
+    key = secret(app, demo.ELM, Purpose.INVITATION)
+    assert look(app, key).state == LinkState.WITHDRAWN
+    assert accept(app, key).session_token is None
+
+
 def test_an_invitation_of_somebody_who_has_accepted_says_so(app: Flask) -> None:
     """Mailed in the moment in which another of theirs was accepted: it leads to signing in, not to a new password."""
     with inside(app, demo.ELM):
         invitations.send(user("maria@family.example"))
-    with inside(app, demo.ELM, Role.DOOR):
-        secret = link_tokens.token(
-            keys.signing_key(link_tokens.KEY_PURPOSE), Purpose.INVITATION, newest_link(Purpose.INVITATION).id
-        )
-        assert invitations.look(secret).state == LinkState.USED
+    assert look(app, secret(app, demo.ELM, Purpose.INVITATION)).state == LinkState.USED
