@@ -104,7 +104,6 @@ def start(holder: Holder, stage: Stage = Stage.FULL) -> str:
             network_address=browser.network_address,
         )
     )
-    db.session.flush()
     oldest = [row.id for row in of_holder(holder)[MOST_AT_ONCE:]]
     if oldest:
         _end(SignInSession.id.in_(oldest), reason="too many at once")

@@ -15,6 +15,7 @@ from clinic import browsers, demo, sessions
 from clinic.actors import Holder
 from clinic.audit import AuditEntry
 from clinic.browsers import Browser
+from clinic.sessions import Stage
 from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound
@@ -114,6 +115,31 @@ def test_a_page_says_how_long_its_reader_stays_signed_in(maria: Visitor, ana: Vi
     page = maria.read("/profile")
     assert 'data-warn-seconds="120"' in page and "You will be signed out in 2 minutes" in page
     assert "session.js" not in maria.read("/sign-in")
+
+
+def test_an_eleventh_sign_in_ends_the_oldest_and_half_ones_end_none(app: Flask) -> None:
+    """Whoever knows the password alone cannot crowd out who has the code too."""
+    with clock.moved(timedelta(minutes=-5)):
+        oldest = begin(app, MARIA)[0]
+    begin(app, MARIA, times=9)
+    with inside(app, demo.ELM, Role.DOOR):
+        for _ in range(12):
+            sessions.start(holder(MARIA), Stage.FACTOR_DUE)
+    assert len(live(app, MARIA)) == 10 and live(app, MARIA)[-1].id == oldest
+    begin(app, MARIA)
+    assert len(live(app, MARIA)) == 10 and oldest not in [row.id for row in live(app, MARIA)]
+
+
+def test_a_new_address_signs_out_families_and_a_suspension_everybody(app: Flask) -> None:
+    everybody = (MARIA, OMAR, ANA, BEN)
+    for email in everybody:
+        begin(app, email)
+    with inside(app, demo.ELM, Role.OPERATOR):
+        sessions.end_all_on_portal("another address")
+    assert [email for email in everybody if live(app, email)] == [ANA, BEN]
+    with inside(app, demo.ELM, Role.OPERATOR):
+        sessions.end_all_in_clinic("suspended")
+    assert not [email for email in everybody if live(app, email)]
 
 
 @pytest.mark.parametrize(("email", "idle"), [(MARIA, timedelta(minutes=20)), (ANA, timedelta(minutes=15))])

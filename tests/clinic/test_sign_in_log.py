@@ -17,6 +17,7 @@ from clinic import demo, invitations, sessions, sign_in
 from clinic.actors import Holder
 from clinic.audit import AuditEntry, Result
 from clinic.mailed_links import MOST_MISSES
+from clinic.passkeys import Purpose as Asked
 from clinic.second_factors import FactorKind, recovery_codes
 from clinic.sessions import LiveSession, Stage
 from mail.outbox import OutgoingLetter
@@ -25,6 +26,7 @@ from tenancy.database import db
 from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
+from tests.clinic.test_passkeys import owner
 from tests.inside import (
     at_the_door,
     forget_spent_codes,
@@ -36,6 +38,7 @@ from tests.inside import (
     send_link,
     user,
 )
+from tests.software_authenticator import PRESENT
 from tests.visitor import app_code
 
 ANA, MARIA, GRACE = "ana@elm.example", "maria@family.example", "grace@family.example"
@@ -164,6 +167,45 @@ def test_a_step_is_recorded_once_told_and_counted_as_coming_in_only_where_it_is(
     with inside(app, demo.ELM):
         person = member(whose) if holder.staff_member_id else user(whose)
         assert (person.last_sign_in_at == then) is step.comes_in
+
+
+BY_PASSKEY: dict[str, tuple[Asked, Stage, str, str]] = {
+    "in": (Asked.SIGN_IN, Stage.FULL, "sign_in.refused", "sign_in.succeeded"),
+    "the second step": (Asked.FACTOR, Stage.FACTOR_DUE, "second_factor.refused", "sign_in.succeeded"),
+    "once more": (Asked.CONFIRM, Stage.FULL, "identity.refused", "identity.confirmed"),
+}
+
+
+@pytest.mark.parametrize("email", [MARIA, ANA])
+@pytest.mark.parametrize("way", BY_PASSKEY)
+def test_a_passkey_is_recorded_like_a_password_or_a_code(still: None, app: Flask, way: str, email: str) -> None:
+    asked, stage, refused, succeeded = BY_PASSKEY[way]
+    somebody = owner(app, email).add()
+
+    def show(**changed: int) -> list[tuple[str, UUID | None, str]]:
+        with at_the_door(app, demo.ELM, email) as holder:
+            live = sessions.find_live(sessions.start(holder, stage))
+        offer, before = somebody.offer(asked), count(app)
+        answer = somebody.device.answer(offer.options, **changed)
+        with at_the_door(app, demo.ELM, email):
+            assert live
+            if asked is Asked.SIGN_IN:
+                outcome = sign_in.by_passkey(somebody.party, offer.challenge, answer)
+            else:
+                verb = sign_in.show_passkey if asked is Asked.FACTOR else sign_in.confirm_by_passkey
+                outcome = verb(live, somebody.party, offer.challenge, answer)
+        assert (outcome.token is None) is bool(changed)
+        return last_entries(app, count(app) - before)
+
+    me = person_id(somebody.holder)
+    with clock.moved(timedelta(seconds=1)):
+        assert show(flags=PRESENT) == [(refused, me, Result.REFUSED)]
+    with clock.moved(timedelta(seconds=2)):
+        then = clock.now()
+        assert show() == [(succeeded, me, Result.DONE)]
+    with inside(app, demo.ELM):
+        person = member(email) if somebody.holder.staff_member_id else user(email)
+        assert (person.last_sign_in_at == then) is (succeeded == "sign_in.succeeded")
 
 
 def test_signing_out_names_the_session(app: Flask) -> None:
