@@ -38,6 +38,15 @@ def get() -> BillingSettings:
     return db.session.scalars(select(BillingSettings)).one()
 
 
+def allows_partial() -> bool:
+    """Whether families may pay a part of what is due."""
+    return db.session.scalars(select(BillingSettings.allows_partial)).one()
+
+
+def autopay_notice_days() -> int:
+    return db.session.scalars(select(BillingSettings.autopay_notice_days)).one()
+
+
 def stock() -> None:
     """Give a new clinic its own."""
     db.session.add(BillingSettings())

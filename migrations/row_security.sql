@@ -393,6 +393,10 @@ CREATE POLICY mine ON payment_invoices TO portico_portal
                 AND EXISTS (SELECT FROM payments p WHERE p.clinic_id = payment_invoices.clinic_id
                             AND p.id = payment_invoices.payment_id AND p.line_id IS NULL)
                 AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+-- And what was given back of it, without what staff wrote about it.
+CREATE POLICY mine ON refunds FOR SELECT TO portico_portal
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM payments p WHERE p.clinic_id = refunds.clinic_id AND p.id = refunds.payment_id));
 CREATE POLICY mine ON saved_cards TO portico_portal
     USING (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id())
     WITH CHECK (clinic_id = app.clinic_id() AND portal_user_id = app.portal_user_id());
@@ -471,8 +475,9 @@ GRANT SELECT (clinic_id, id, portal_user_id, patient_id, contact_id, relationshi
 GRANT SELECT ON
     patients, document_types, documents, document_contents, appointments, account_lines, invoices, invoice_lines,
     allocations, portal_settings, clinic_keys, authenticators, stripe_customers, autopay_notices TO portico_portal;
-GRANT SELECT, INSERT, UPDATE (status, checkout_session_id, checkout_url, next_look_at, ended_at) ON payments TO portico_portal;
+GRANT SELECT, INSERT, UPDATE (status, checkout_session_id, checkout_url, ended_at, fault) ON payments TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (released_at) ON payment_invoices TO portico_portal;
+GRANT SELECT (clinic_id, id, payment_id, amount_minor, currency, status, asked_at) ON refunds TO portico_portal;
 GRANT SELECT, UPDATE (removed_at) ON saved_cards TO portico_portal;
 GRANT SELECT, INSERT, UPDATE (ended_at, ending) ON autopays TO portico_portal;
 GRANT SELECT (clinic_id, allows_partial, autopay_notice_days) ON billing_settings TO portico_portal;

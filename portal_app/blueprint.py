@@ -21,6 +21,7 @@ from portal_app import (
     mailed_links,
     passkeys,
     patients,
+    payments,
     profile,
     second_factors,
     sessions,
@@ -35,6 +36,7 @@ GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
 LINK = '/link/<any("invitation","password-reset","sign-in-reset","email-change"):purpose>/<secret>'
 PATIENT = "/patients/<uuid:patient_id>"
 CONVERSATION = f"{PATIENT}/conversations/<uuid:conversation_id>"
+PAYMENT = f"{PATIENT}/payments/<uuid:payment_id>"
 DOCUMENT = f"{PATIENT}/documents/<uuid:document_id>"
 
 PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
@@ -94,6 +96,10 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     (f"{CONVERSATION}/attachments/<uuid:attachment_id>", "message_attachment", conversations.attachment, GET),
     (f"{PATIENT}/billing", "billing", billing.show, GET),
     (f"{PATIENT}/invoices/<uuid:invoice_id>", "invoice", billing.invoice, GET),
+    (f"{PATIENT}/payments/new", "new_payment", payments.new, BOTH),
+    (PAYMENT, "payment", payments.show, GET),
+    (f"{PAYMENT}/checkout", "payment_checkout", payments.go_on, POST),
+    (f"{PAYMENT}/calling-off", "payment_calling_off", payments.call_off, POST),
 )
 
 

@@ -15,6 +15,8 @@ PART_OF = {
     "portal.looks": "portal.patient",
     "portal.document": "portal.documents",
     "portal.invoice": "portal.billing",
+    "portal.new_payment": "portal.billing",
+    "portal.payment": "portal.billing",
     "portal.appointment_request": "portal.appointments",
     "portal.new_conversation": "portal.conversations",
     "portal.conversation": "portal.conversations",

@@ -249,14 +249,14 @@ def stripe_standing(app: Flask, stripe_fake: StripeFake) -> Iterator[StripeFake]
 @contextmanager
 def connected(app: Flask, fake: StripeFake) -> Iterator[None]:
     """The application asks this stand-in for Stripe in this block, and hears what it signs."""
-    before = app.extensions["stripe_gateway"], app.config["PORTICO"]
+    before = app.extensions["stripe_gateway"], app.config["PORTICO"], app.config["STRIPE_PAGES"]
     settings = replace(before[1], stripe_api_key=fake.key, stripe_api_base=fake.url, stripe_webhook_secret=fake.secret)
-    app.config["PORTICO"] = settings
+    app.config.update(PORTICO=settings, STRIPE_PAGES=settings.stripe_pages)
     stripe_gateway.install(app, settings)
     try:
         yield
     finally:
-        app.extensions["stripe_gateway"], app.config["PORTICO"] = before
+        app.extensions["stripe_gateway"], app.config["PORTICO"], app.config["STRIPE_PAGES"] = before
 
 
 @pytest.fixture

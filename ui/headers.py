@@ -35,15 +35,16 @@ def script_nonce() -> str:
 def dress(answer: Response) -> Response:
     """After each request."""
     if answer.mimetype == "text/html":
-        answer.headers.setdefault("Content-Security-Policy", _policy())
+        answer.headers.setdefault("Content-Security-Policy", _policy(is_there=answer.status_code != 404))
     is_kept = request.endpoint in CACHEABLE and answer.status_code < 400
     if not is_kept and not answer.cache_control.no_store:
         answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
-def _policy() -> str:
-    leads_on = getattr(current_app.view_functions.get(request.endpoint or ""), "leads_to_stripe", False)
+def _policy(*, is_there: bool) -> str:
+    # What is not there looks the same, whichever page was asked for.
+    leads_on = is_there and getattr(current_app.view_functions.get(request.endpoint or ""), "leads_to_stripe", False)
     lead_to = " ".join(("'self'", *(current_app.config["STRIPE_PAGES"] if leads_on else ())))
     return (
         f"default-src 'self'; script-src 'nonce-{script_nonce()}' 'strict-dynamic'; style-src 'self'; "

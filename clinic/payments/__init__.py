@@ -2,9 +2,42 @@
 
 Its one surprise: nothing that Stripe sends decides what is paid. Whatever is heard only says which payment to look at; it is
 then read from Stripe afresh, compared with our own row, and the account is brought to agree with it.
+
+`beginning` a payment → `looking` at it, ours and Stripe's → `agreement`, pure: what must be written → `entering` it; the three
+together are `agreeing`, which webhooks, the jobs of `follow_up` and the reconciliation call alike.
 """
 
-from clinic.invoices import PaymentInvoice
+from clinic.payments.agreeing import bring_up_to_date, look_at_checkout, look_at_intent
+from clinic.payments.beginning import (
+    KEY_IN_USE,
+    Wish,
+    begin,
+    called_off,
+    find_account,
+    find_mine_live,
+    may_ask_again,
+    opened,
+    order_of,
+    refused,
+)
+from clinic.payments.cards import CardRow
+from clinic.payments.follow_up import end_checkout, end_checkouts_of, look_again, look_soon, try_to_look
+from clinic.payments.looking import get
+from clinic.payments.problems import ProblemKind, ProblemRow
+from clinic.payments.questions import (
+    DisputeRow,
+    GivenBack,
+    PaymentRow,
+    RefundRow,
+    disputes_of,
+    given_back,
+    of_id,
+    of_patient,
+    open_disputes,
+    refundable,
+    refunds_of,
+    unfinished_of_patient,
+)
 from clinic.payments.rows import (
     NEXT,
     UNFINISHED,
@@ -24,20 +57,53 @@ from clinic.payments.rows import (
 )
 
 __all__ = [
+    "KEY_IN_USE",
     "NEXT",
     "UNFINISHED",
     "Autopay",
     "AutopayEnding",
     "AutopayNotice",
+    "CardRow",
     "Dispute",
+    "DisputeRow",
     "DisputeStatus",
+    "GivenBack",
     "Payment",
-    "PaymentInvoice",
     "PaymentProblem",
+    "PaymentRow",
     "PaymentStatus",
     "PaymentWay",
+    "ProblemKind",
+    "ProblemRow",
     "Refund",
+    "RefundRow",
     "RefundStatus",
     "SavedCard",
     "StripeCustomer",
+    "Wish",
+    "begin",
+    "bring_up_to_date",
+    "called_off",
+    "disputes_of",
+    "end_checkout",
+    "end_checkouts_of",
+    "find_account",
+    "find_mine_live",
+    "look_again",
+    "get",
+    "given_back",
+    "look_at_checkout",
+    "look_at_intent",
+    "look_soon",
+    "may_ask_again",
+    "of_id",
+    "of_patient",
+    "open_disputes",
+    "opened",
+    "order_of",
+    "refundable",
+    "refunds_of",
+    "refused",
+    "try_to_look",
+    "unfinished_of_patient",
 ]

@@ -83,6 +83,7 @@ class Payment(ClinicOwned, Base):
     card: Mapped[str | None]  # as a receipt names it: "Visa 4242"
     started_at: Mapped[datetime]
     next_look_at: Mapped[datetime]  # when Stripe is asked again, should it stay silent
+    looks: Mapped[int] = mapped_column(default=0)  # how often it was brought up to date: what was read before the last is old
     ended_at: Mapped[datetime | None]
     fault: Mapped[str | None]  # Stripe's code, such as card_declined
     line_id: Mapped[UUID | None]  # the account line it became

@@ -6,7 +6,15 @@ suspended by a custody block or a hold (clinic/access_holds.py), and shows no re
 (clinic/coming_of_age.py). Row security reads the same rows, so each of these works on the next request everywhere.
 """
 
-from clinic.portal_users.access import AccessDetails, change_access, end_of, last_day, mark_guardian, unlink
+from clinic.portal_users.access import (
+    END_CHECKOUTS,
+    AccessDetails,
+    change_access,
+    end_of,
+    last_day,
+    mark_guardian,
+    unlink,
+)
 from clinic.portal_users.people import (
     AT_ANY_AGE,
     HOLD_IS_IN_FORCE,
@@ -39,6 +47,7 @@ from clinic.portal_users.verbs import change_self, deactivate, reactivate
 
 __all__ = [
     "AT_ANY_AGE",
+    "END_CHECKOUTS",
     "HOLD_IS_IN_FORCE",
     "IS_LIVE",
     "LONGEST_REASON",

@@ -16,10 +16,12 @@ from clinic import actors, audit, mailed_links
 from clinic.contacts import Relationship
 from clinic.portal_users.people import AGE_ALLOWS, LONGEST_REASON, PortalAccess
 from clinic.portal_users.questions import access_of, get
-from tenancy import clinics, clock
+from tenancy import clinics, clock, jobs
 from tenancy.database import db, locked
 from tenancy.errors import Conflict, NotFound, Refused
 
+# The job that ends what somebody began to pay and may not pay any more.
+END_CHECKOUTS = "payments.end_checkouts"
 FURTHEST = timedelta(days=50 * 366)
 OF_AGE = _l(
     "The patient is of age. Mark the contact as guardian for an adult first, if this person may see the records."
@@ -43,6 +45,7 @@ def unlink(access_id: UUID, reason: str = "") -> PortalAccess:
     user = get(access.portal_user_id, lock=True)
     if not user.accepted_at and not access_of(user.id):
         mailed_links.withdraw_all_of(user.holder)
+    jobs.enqueue(END_CHECKOUTS)
     audit.record("portal_access.ended", subject_id=user.id, patient_id=access.patient_id)
     return access
 
@@ -63,6 +66,8 @@ def change_access(access_id: UUID, details: AccessDetails, reason: str) -> Porta
     if details.ends_on != before.ends_on:
         access.ends_at = end_of(details.ends_on)
     access.changed_at, access.changed_by_id, access.changed_reason = clock.now(), actors.current().id, kept
+    if not details.billing:
+        jobs.enqueue(END_CHECKOUTS)
     _record_change(access, before, details)
     return access
 

@@ -5,8 +5,9 @@ from uuid import UUID
 from flask_babel import lazy_gettext as _l
 
 from clinic import audit, mailed_links, names, sessions
+from clinic.portal_users.access import END_CHECKOUTS
 from clinic.portal_users.questions import get
-from tenancy import clock
+from tenancy import clock, jobs
 from tenancy.errors import Conflict, Refused
 from tenancy.languages import Language
 
@@ -19,6 +20,7 @@ def deactivate(portal_user_id: UUID) -> None:
     user.deactivated_at = clock.now()
     sessions.end_all_of(user.holder, "deactivated")
     mailed_links.withdraw_all_of(user.holder)
+    jobs.enqueue(END_CHECKOUTS)
     audit.record("portal_user.deactivated", subject_id=user.id)
 
 

@@ -25,6 +25,7 @@ from clinic.staff.questions import (
     get,
     listed,
     row_of,
+    with_right,
 )
 from clinic.staff.verbs import (
     change_role,
@@ -59,4 +60,5 @@ __all__ = [
     "rename_self",
     "row_of",
     "send_invitation",
+    "with_right",
 ]

@@ -120,3 +120,10 @@ def listed(*, after: tuple[str, UUID] | None = None, limit: int = 50) -> list[St
 def admins() -> list[StaffMember]:
     """The active admins: who is told when something needs the clinic's attention."""
     return list(db.session.scalars(select(StaffMember).where(IS_ACTIVE_ADMIN)))
+
+
+def with_right(right: Right) -> list[StaffMember]:
+    """The active staff members who have it, by id."""
+    roles = [role for role, rights in RIGHTS.items() if right in rights]
+    active = StaffMember.accepted_at.is_not(None) & StaffMember.deactivated_at.is_(None)
+    return list(db.session.scalars(select(StaffMember).where(StaffMember.role.in_(roles), active).order_by(StaffMember.id)))

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from clinic import (
     access_holds,
+    account,
     actors,
     appointment_requests,
     conversations,
@@ -28,8 +29,11 @@ from clinic import (
     portal_settings,
     sessions,
 )
+from clinic.account import LineKind, Method
 from clinic.actors import Actor, ActorKind
 from clinic.conversations import Written
+from clinic.money import Money
+from clinic.payments import Payment, PaymentProblem, Refund, SavedCard
 from tenancy import clock
 from tenancy.database import db
 from tenancy.tenant import Role
@@ -76,6 +80,12 @@ KINDS = {
     "appointment": f"SELECT x.id FROM appointments x {_OF_PATIENT} AND x.starts_at > now()",
     "invoice": f"SELECT x.id FROM invoices x {_OF_PATIENT} AND x.number IS NOT NULL ORDER BY x.issued_on DESC LIMIT 1",
     "draft_invoice": f"SELECT x.id FROM invoices x {_OF_PATIENT} AND x.number IS NULL",
+    "payment": f"SELECT x.id FROM payments x {_OF_PATIENT} AND x.status = 'starting'",
+    "paid_payment": f"SELECT x.id FROM payments x {_OF_PATIENT} AND x.status = 'succeeded'",
+    "refund": f"SELECT r.id FROM refunds r JOIN payments x ON (x.clinic_id, x.id) = (r.clinic_id, r.payment_id) {_OF_PATIENT}",
+    "payment_problem": "SELECT q.id FROM payment_problems q JOIN payments x ON (x.clinic_id, x.id) = (q.clinic_id, q.payment_id) "
+    f"{_OF_PATIENT}",
+    "saved_card": f"SELECT k.id FROM saved_cards k JOIN portal_access x USING (clinic_id, portal_user_id) {_OF_PATIENT}",
     "conversation": f"SELECT x.id FROM conversations x {_FILE} {_OF_PATIENT} ORDER BY a.id",
     "attachment": f"SELECT a.id FROM conversations x {_FILE} {_OF_PATIENT} ORDER BY a.id",
     "appointment_request": f"SELECT x.id FROM appointment_requests x {_OF_PATIENT} AND x.state = 'open'",
@@ -211,6 +221,7 @@ def prepare(app: Flask, slug: str) -> None:
             with clock.moved(timedelta(days=-3)):
                 access_holds.hold(access_id, "Papers were awaited", clock.today(clinic.time_zone) + timedelta(days=1))
     write_each_other(app, slug)
+    pay(app, slug)
     for email in _who_sign_in(app, slug):
         give_app(app, slug, email)
         give_passkey(app, slug, email)
@@ -245,6 +256,26 @@ def write_each_other(app: Flask, slug: str) -> None:
         with inside(app, slug, Role.PORTAL, user_id), actors.acting(me):
             conversations.ask(patient_id, "From the family", Written("A question from the family"))
             appointment_requests.ask(patient_id, "A Thursday, please")
+
+
+def pay(app: Flask, slug: str) -> None:
+    """With each portal user for each patient: a payment that begins, and one that was made, with a refund that waits for a
+    second person and a problem; and a card of theirs."""
+    now = clock.now()
+    with inside(app, slug):
+        readers = db.session.execute(text("SELECT portal_user_id, patient_id FROM portal_access WHERE billing ORDER BY id"))
+        for user_id, patient_id in readers.all():
+            begun = {"patient_id": patient_id, "portal_user_id": user_id, "way": "checkout", "amount_minor": 500, "currency": "usd"}
+            begun |= {"account_id": "acct_nowhere", "started_at": now, "next_look_at": now + timedelta(days=9)}
+            line = account.enter(patient_id, LineKind.PAYMENT, Money(500, "usd"), "Paid online", method=Method.CARD)
+            paid = Payment(id=uuid4(), status="succeeded", line_id=line, method="card", card="Visa 4242", ended_at=now, **begun)
+            db.session.add_all([Payment(**begun), paid])
+            db.session.flush()
+            asked = {"payment_id": paid.id, "amount_minor": 100, "currency": "usd"}
+            card = {"portal_user_id": user_id, "account_id": "acct_nowhere", "customer_id": "cus_1", "label": "Visa 4242"}
+            db.session.add(Refund(status="unconfirmed", reason="A reason for staff only", asked_at=now, **asked))
+            db.session.add(PaymentProblem(kind="credited", object_id=str(paid.id), found_at=now, **asked))
+            db.session.add(SavedCard(payment_method_id=f"pm_{uuid4().hex}", saved_at=now, **card))
 
 
 def ids_of(app: Flask, slug: str, patient: str) -> Ids:

@@ -5,33 +5,37 @@ text of a letter ever lies in the database, and nothing about a patient can get 
 """
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
-from tenancy.languages import Language
+from mail.letters.letter import Addressee, Letter, LinkLetter, SignInNotice
+from mail.letters.money import (
+    AutopayAnnounced,
+    AutopayStopped,
+    DisputeOpened,
+    PaymentFailed,
+    PaymentProblemFound,
+    ReceiptWaits,
+    RefundMade,
+)
 from tenancy.link_tokens import Purpose
 
-
-@dataclass(frozen=True)
-class Addressee:
-    """Where a letter goes, and in which language it is written."""
-
-    address: str
-    language: str = Language.ENGLISH
-
-
-@dataclass(frozen=True)
-class Letter:
-    kind: ClassVar[str]
-    to: Addressee
-
-
-@dataclass(frozen=True)
-class LinkLetter(Letter):
-    """A letter with a single-use link in it."""
-
-    purpose: ClassVar[Purpose]
-    link_id: UUID
+__all__ = [
+    "KINDS",
+    "Addressee",
+    "AutopayAnnounced",
+    "AutopayStopped",
+    "DisputeOpened",
+    "Letter",
+    "LinkLetter",
+    "PaymentFailed",
+    "PaymentProblemFound",
+    "ReceiptWaits",
+    "RefundMade",
+    "SignInNotice",
+    "ids_in",
+    "restored",
+]
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,6 @@ class SignInReset(LinkLetter):
 class StaffSignInReset(LinkLetter):
     kind = "staff_sign_in_reset"
     purpose = Purpose.STAFF_SIGN_IN_RESET
-
-
-@dataclass(frozen=True)
-class SignInNotice(Letter):
-    """To whoever signs in, staff or portal user, about their own sign-in. Holds no link, so that none can be imitated."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +273,13 @@ KINDS: dict[str, type[Letter]] = {
         PaymentsPaused,
         PaymentsDisconnected,
         InvitationLocked,
+        ReceiptWaits,
+        PaymentFailed,
+        RefundMade,
+        AutopayAnnounced,
+        AutopayStopped,
+        DisputeOpened,
+        PaymentProblemFound,
     )
 }
 
