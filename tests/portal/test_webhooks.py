@@ -9,17 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from clinic import demo, payment_processing, stripe_events, throttle
+from clinic import demo, payment_processing, payments, stripe_events, throttle
 from clinic.stripe_events import PlatformWebhookRefusal, StripeEvent, applying
 from clinic.stripe_gateway import line
 from tenancy import clinics, clock
 from tenancy.database import db, transaction
+from tenancy.errors import Conflict
 from tests.conftest import connected
 from tests.inside import inside, waiting_jobs
 from tests.stripe_fake.client import StripeFake
@@ -279,3 +281,87 @@ def test_a_job_names_an_event_of_its_clinic_or_does_nothing(app: Flask, stripe_s
     with in_elm(app):
         stripe_events.look_into("evt_of_nobody")
     assert stripe_standing.requests() == []
+
+
+# Which thing each type is about
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """Where the table leads for payments: which thing of which account was looked at."""
+    seen: list[tuple[str, str, str]] = []
+    for kind in ("checkout", "intent"):
+        monkeypatch.setattr(payments, f"look_at_{kind}", lambda acct, id_, kind=kind: seen.append((kind, acct, id_)))
+    return seen
+
+
+def test_every_event_about_money_leads_to_its_payment(
+    app: Flask, stripe_standing: StripeFake, acct: str, looked_at: list[tuple[str, str, str]]
+) -> None:
+    """A whole history: paid, refunded, the refund sent back, asked about, disputed, lost; and one by bank that fails."""
+    item = {"quantity": 1, "price_data": {"currency": "usd", "unit_amount": 5000, "product_data": {"name": "Elm"}}}
+    sessions, intents = [], []
+    with app.app_context():
+        for how in ("card", "bank_debit"):
+            made = line.post("/v1/checkout/sessions", {"mode": "payment", "success_url": "http://x.example/", "line_items": [item]}, of=acct)
+            stripe_standing.pay(made["id"], how)
+            sessions.append(made["id"])
+            intents.append(line.get(f"/v1/checkout/sessions/{made['id']}", of=acct)["payment_intent"])
+        line.post("/v1/checkout/sessions", {"mode": "payment", "success_url": "http://x.example/", "line_items": [item]}, of=acct)
+    card, debit = intents
+    stripe_standing.settle(debit, ok=False)
+    refund = stripe_standing.refund(acct, card, 1000)["id"]
+    stripe_standing.fail_refund(refund)
+    stripe_standing.inquire(card)
+    dispute = stripe_standing.dispute(card)["id"]
+    stripe_standing.close_dispute(dispute, "lost")
+    told = [each for each in stripe_standing.events(acct) if each["type"] != "account.updated"]
+    for each in told:
+        assert deliver(app, stripe_standing, each["id"]) == 200
+        looked_at.clear()
+        with in_elm(app):
+            stripe_events.look_into(each["id"])
+        if each["type"] in ("payment_intent.created", "charge.pending", "charge.updated"):
+            assert looked_at == []
+        else:
+            [(kind, account, id_)] = looked_at
+            assert account == acct and id_ in (sessions if kind == "checkout" else intents), each["type"]
+    assert {each.outcome for each in kept(app)} == {"not ours", "ignored"}
+    assert {each["type"] for each in told} - {"payment_intent.created", "charge.pending", "charge.updated"} <= set(stripe_events.TYPES)
+
+
+def test_a_payment_that_was_found_is_noted_with_the_event(
+    app: Flask, stripe_standing: StripeFake, acct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment_id = uuid4()
+    noted: list[UUID | None] = []
+    monkeypatch.setattr(payments, "look_at_intent", lambda *_: payment_id)
+    monkeypatch.setattr(applying, "_note", lambda _id, outcome: noted.append(outcome.payment_id))
+    deliver_as(app, stripe_standing, acct, "payment_intent.succeeded")
+    job(app)
+    assert noted == [payment_id]
+
+
+def deliver_as(app: Flask, fake: StripeFake, acct: str, type_: str) -> None:
+    body, _ = fake.webhook(newest(fake, acct))
+    body = body.replace(b'"account.updated"', f'"{type_}"'.encode())
+    assert send(app, body, {"Stripe-Signature": fake.sign(body)}).status_code == 200
+
+
+def test_a_thing_of_another_account_is_put_aside(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    """Truly signed, and it names what the account does not have."""
+    deliver_as(app, stripe_standing, acct, "refund.created")
+    job(app)
+    assert kept(app)[0].outcome == "put aside: resource_missing"
+
+
+def test_when_others_were_faster_each_time_the_event_waits(
+    app: Flask, stripe_standing: StripeFake, acct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: str) -> None:
+        raise Conflict("Others brought this payment up to date meanwhile.")
+
+    monkeypatch.setattr(payments, "look_at_intent", busy)
+    deliver_as(app, stripe_standing, acct, "payment_intent.succeeded")
+    job(app)
+    assert kept(app)[0].applied_at is None
