@@ -22,6 +22,7 @@ from clinic.stripe_gateway import AccountFacts, StripeUnknown, line
 from tenancy import clinics, clock, provisioning
 from tenancy.clinics import ClinicEntry, Plan
 from tenancy.database import db, transaction
+from tenancy.errors import Conflict
 from tenancy.tenant import Role
 from tests.inside import acting, inside, letters
 from tests.stripe_fake.client import StripeFake
@@ -232,6 +233,17 @@ def test_old_news_never_undoes_newer(app: Flask, elm: ClinicEntry) -> None:
         payment_processing.apply(unable, later - timedelta(seconds=1))
     [account] = accounts(app)
     assert account.charges_enabled and told(app) == ["payments_on"]
+
+
+def test_an_account_that_was_ended_here_does_not_come_back(app: Flask) -> None:
+    """Stripe remembers a key for a day: who begins anew at once could be given the account they left."""
+    with inside(app, demo.ELM):
+        payment_processing.opened("acct_1One")
+        payment_processing.deauthorised("acct_1One")  # before it ever could charge
+        payment_processing.apply(AccountFacts("acct_1One", True, True, True, (), None), clock.now())
+        with pytest.raises(Conflict):
+            payment_processing.opened("acct_1One")
+    assert not is_on(app) and told(app) == ["payments_disconnected"]
 
 
 def test_news_of_an_account_that_is_not_ours_changes_nothing(app: Flask) -> None:

@@ -28,6 +28,7 @@ from clinic.stripe_gateway import (
     StripeUnknown,
     breaker,
     line,
+    reading,
 )
 from tenancy import clinics, clock
 from tenancy.clinics import ClinicEntry
@@ -163,7 +164,7 @@ def test_a_payment_tells_its_card_and_who_may_be_charged_again(stripe_standing: 
     assert [each.id for each in stripe_gateway.intents_since(acct, clock.now() - timedelta(hours=1))] == [intent.id]
     later = stripe_gateway.charge_saved(uuid4(), acct, Money(700, "usd"), done.customer_id, charge.payment_method_id)
     assert (later.status, later.fault) == ("succeeded", None) and later.charge and later.charge.amount.minor == 700
-    shown = stripe_gateway.open_checkout(order(acct, customer_id=done.customer_id))
+    shown = stripe_gateway.open_checkout(order(acct, customer_id=done.customer_id, saves_card=True))
     assert stripe_standing.pay(shown.id, "saved")["payment_status"] == "paid"
     stripe_gateway.detach_card(acct, charge.payment_method_id)
     with pytest.raises(StripeRefused):
@@ -185,6 +186,21 @@ def test_a_checkout_is_ended_once_and_not_after_it_was_paid(stripe_standing: Str
     stripe_standing.pay(paid_one.id)
     with pytest.raises(StripeRefused):
         stripe_gateway.end_checkout(acct, paid_one.id)
+
+
+def test_what_others_wrote_at_stripe_is_nobodys_id_and_an_unknown_method_has_no_label(
+    stripe_standing: StripeFake, acct: str
+) -> None:
+    """Whoever holds the clinic's dashboard, and any other program on its account, may write what they like."""
+    price = {"currency": "usd", "unit_amount": 5000, "product_data": {"name": "A workshop"}}
+    asked = {"mode": "payment", "success_url": "http://x.example/", "line_items": [{"quantity": 1, "price_data": price}]}
+    made = line.post("/v1/checkout/sessions", asked | {"client_reference_id": "order-17"}, of=acct)
+    assert stripe_gateway.read_checkout(acct, made["id"]).payment_id is None
+    stripe_standing.pay(made["id"])
+    intent_id = line.get(f"/v1/checkout/sessions/{made['id']}", of=acct)["payment_intent"]
+    charge = line.get(f"/v1/payment_intents/{intent_id}", {"expand": ["latest_charge"]}, of=acct)["latest_charge"]
+    told = reading.charge(charge | {"payment_method_details": {"type": "cash_of_tomorrow", "cash_of_tomorrow": {}}})
+    assert (told.method, told.label, told.expires_on) == ("cash_of_tomorrow", None, None)
 
 
 def test_a_bank_debit_says_how_it_was_paid(stripe_standing: StripeFake, acct: str) -> None:

@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from clinic import demo, payment_processing, payments, stripe_events, throttle
 from clinic.stripe_events import PlatformWebhookRefusal, StripeEvent, applying
+from clinic.stripe_events.types import Outcome
 from clinic.stripe_gateway import line
 from tenancy import clinics, clock
 from tenancy.database import db, transaction
@@ -258,8 +259,25 @@ def test_what_stripe_does_not_answer_about_waits_longer_and_longer(
 
 def in_turn(app: Flask, later: timedelta) -> None:
     with in_elm(app), clock.moved(later):
-        for event_id in applying._waiting():
-            stripe_events.look_into(event_id)
+        applying.apply_waiting()
+
+
+def test_the_worker_settles_what_the_webhook_kept(committed_app: Flask, stripe_fake: StripeFake) -> None:
+    with connected(committed_app, stripe_fake):
+        acct = account_of(committed_app, stripe_fake, demo.ELM)
+        deliver(committed_app, stripe_fake, newest(stripe_fake, acct))
+        with committed_app.app_context():
+            run = committed_app.test_cli_runner().invoke(args=["worker", "--drain"], catch_exceptions=False)
+        assert run.exit_code == 0, run.output
+        assert [each.outcome for each in kept(committed_app)] == ["applied"]
+
+
+def test_two_who_settle_one_event_note_it_once(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
+    deliver(app, stripe_standing, newest(stripe_standing, acct))
+    job(app)
+    with in_elm(app), transaction():
+        applying._note(newest(stripe_standing, acct), Outcome("too late"))
+    assert [each.outcome for each in kept(app)] == ["applied"]
 
 
 def test_an_event_whose_job_was_killed_is_taken_up(app: Flask, stripe_standing: StripeFake, acct: str) -> None:
