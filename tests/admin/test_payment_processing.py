@@ -236,7 +236,7 @@ def test_old_news_never_undoes_newer(app: Flask, elm: ClinicEntry) -> None:
 
 
 def test_an_account_that_was_ended_here_does_not_come_back(app: Flask) -> None:
-    """Stripe remembers a key for a day: who begins anew at once could be given the account they left."""
+    """Whatever Stripe answers, now or late."""
     with inside(app, demo.ELM):
         payment_processing.opened("acct_1One")
         payment_processing.deauthorised("acct_1One")  # before it ever could charge
