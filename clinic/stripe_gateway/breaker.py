@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from clinic.stripe_gateway.facts import StripeDown, StripeUnknown
+from clinic.stripe_gateway.facts import StripeDown, StripeRefused, StripeUnknown
 from tenancy import clock
 
 AT_ONCE = 3  # of a web process's threads, some must be left for everything else
@@ -14,7 +14,7 @@ REST = timedelta(seconds=30)
 
 
 class Breaker:
-    """At most AT_ONCE calls at once; after FAILURES calls without an answer, none for a while."""
+    """At most AT_ONCE calls at once; after FAILURES calls without an answer that can be used, none for a while."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,15 +33,21 @@ class Breaker:
         try:
             yield
         except StripeUnknown:
-            with self._lock:
-                self._failures += 1
-                if self._failures >= FAILURES:
-                    self._rests_until = clock.now() + REST
+            self._not_answered()
+            raise
+        except StripeRefused:
+            self._answered()
             raise
         else:
             self._answered()
         finally:
             self._free.release()
+
+    def _not_answered(self) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                self._rests_until = clock.now() + REST
 
     def _answered(self) -> None:
         with self._lock:

@@ -336,6 +336,17 @@ def test_a_no_is_an_answer_and_breaks_nothing(stripe_standing: StripeFake, acct:
     assert stripe_gateway.read_account(acct).charges_enabled
 
 
+def test_a_no_between_silences_ends_the_count(stripe_standing: StripeFake, acct: str) -> None:
+    for _ in range(2):
+        stripe_standing.fault("/v1/accounts/*", "500", times=2 * (breaker.FAILURES - 1))
+        for _ in range(breaker.FAILURES - 1):
+            with pytest.raises(StripeUnknown):
+                stripe_gateway.read_account(acct)
+        with pytest.raises(StripeRefused):
+            stripe_gateway.read_checkout(acct, "cs_of_nobody")
+    assert stripe_gateway.read_account(acct).charges_enabled
+
+
 def test_a_hanging_stripe_holds_only_some_of_a_processs_threads(
     app: Flask, stripe_standing: StripeFake, acct: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

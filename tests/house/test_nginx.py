@@ -149,6 +149,19 @@ def test_bodies_are_as_large_as_their_place_needs(door: Door, path: str, size: i
     assert answer.status == (403 if is_let_in else 413)
 
 
+@pages
+def test_stripes_events_come_many_at_once_from_one_address_and_are_small(door: Door) -> None:
+    """A refused event comes again hours later: a family that paid is told meanwhile that it did not."""
+
+    def send(body: bytes) -> int:
+        head = f"POST /webhooks/stripe HTTP/1.1\r\nHost: {BASE}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        asked = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
+        return door.ask(asked, name=BASE, source="127.203.0.1").status
+
+    assert {send(b"{}") for _ in range(150)} == {400}  # as the application answers what nobody signed
+    assert send(b"x" * 200_000) == 400 and send(b"x" * 300_000) == 413
+
+
 def tries_are_counted(door: Door, path: str, method: str, at_most: int) -> None:
     """From one address; another one is let in all the while."""
     request = f"{method} {path} HTTP/1.1\nHost: {ELM}\nContent-Length: 0\nConnection: close\n\n"
