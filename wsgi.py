@@ -11,10 +11,7 @@ import admin_app.blueprint
 import admin_app.guards
 import clinic.audit_cli
 import clinic.cli
-import clinic.payment_processing  # for their tables
-import clinic.payments
 import clinic.quarantine  # for its job
-import clinic.stripe_events
 import mail.worker
 import portal_app.blueprint
 import portal_app.front_door

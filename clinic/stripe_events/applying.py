@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from clinic.payments import ProblemKind, problems
 from clinic.stripe_events.rows import FIRST_LOOK, StripeEvent
 from clinic.stripe_events.types import TYPES, Outcome, Told
 from clinic.stripe_gateway import NO_SUCH_ACCOUNT, StripeRefused, StripeUnknown
@@ -42,7 +43,7 @@ def look_into(event_id: str) -> None:
     outcome = _outcome(told)
     if outcome:
         with transaction():
-            _note(told.event_id, outcome)
+            _note(told, outcome)
 
 
 def _outcome(told: Told) -> Outcome | None:
@@ -60,10 +61,12 @@ def _outcome(told: Told) -> Outcome | None:
         return None
 
 
-def _note(event_id: str, outcome: Outcome) -> None:
-    event = _held(event_id)
+def _note(told: Told, outcome: Outcome) -> None:
+    event = _held(told.event_id)
     if event and event.applied_at is None:
         event.applied_at, event.outcome, event.payment_id = clock.now(), outcome.word, outcome.payment_id
+        if outcome.word.startswith(PUT_ASIDE):
+            problems.report(ProblemKind.UNREADABLE, told.object_id)
 
 
 def _take(event_id: str) -> Told | None:

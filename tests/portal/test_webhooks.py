@@ -17,14 +17,15 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from clinic import demo, payment_processing, payments, stripe_events, throttle
+from clinic.payments import problems
 from clinic.stripe_events import PlatformWebhookRefusal, StripeEvent, applying
-from clinic.stripe_events.types import Outcome
+from clinic.stripe_events.types import Outcome, Told
 from clinic.stripe_gateway import line
 from tenancy import clinics, clock
 from tenancy.database import db, transaction
 from tenancy.errors import Conflict
 from tests.conftest import connected
-from tests.inside import inside, waiting_jobs
+from tests.inside import inside, letters, waiting_jobs
 from tests.stripe_fake.client import StripeFake
 
 APEX = "http://localhost:8000"
@@ -276,7 +277,7 @@ def test_two_who_settle_one_event_note_it_once(app: Flask, stripe_standing: Stri
     deliver(app, stripe_standing, newest(stripe_standing, acct))
     job(app)
     with in_elm(app), transaction():
-        applying._note(newest(stripe_standing, acct), Outcome("too late"))
+        applying._note(Told(newest(stripe_standing, acct), "account.updated", acct, acct), Outcome("too late"))
     assert [each.outcome for each in kept(app)] == ["applied"]
 
 
@@ -371,6 +372,9 @@ def test_a_thing_of_another_account_is_put_aside(app: Flask, stripe_standing: St
     deliver_as(app, stripe_standing, acct, "refund.created")
     job(app)
     assert kept(app)[0].outcome == "put aside: resource_missing"
+    with inside(app, demo.ELM):
+        assert [each.object_id for each in problems.still_open()] == [acct]  # and Ben has a letter
+    assert ("payment_problem_found", "ben@elm.example") in {(each.kind, each.to_address) for each in letters(app, demo.ELM)}
 
 
 def test_when_others_were_faster_each_time_the_event_waits(
