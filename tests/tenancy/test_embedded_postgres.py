@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,6 +135,17 @@ def test_prepare_makes_two_plain_logins_and_a_database_and_may_be_repeated(serve
         ask(make_url(runtime_url).set(password="first").render_as_string(hide_password=False), "select 1")
 
 
+def test_prepare_waits_for_another_that_prepares(server: Server) -> None:
+    """Both would make the same role, and one of them fail."""
+    with psycopg.connect(server.superuser_url(), autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("select pg_advisory_lock(hashtext('portico prepare'))")
+        waiting = pool.submit(prepare, server.superuser_url(), "portico_a", "runtime")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1)
+        other.execute("select pg_advisory_unlock_all()")
+        assert waiting.result(timeout=20)
+
+
 def test_prepare_leaves_no_password_in_the_log(server: Server) -> None:
     ask(server.superuser_url(), "alter system set log_statement = 'all'")
     ask(server.superuser_url(), "select pg_reload_conf()")
@@ -176,7 +188,7 @@ def test_prepare_says_when_it_is_not_given_an_administrator(server: Server) -> N
         prepare(runtime_url, "portico_a", "runtime")
 
 
-@pytest.mark.parametrize("version", [149_999, 150_000])
+@pytest.mark.parametrize("version", [140_000, 149_999, 150_000])
 def test_prepare_says_which_version_is_too_old(server: Server, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     monkeypatch.setattr(psycopg.ConnectionInfo, "server_version", version)
     if version == 150_000:
@@ -224,6 +236,15 @@ def test_one_that_is_up_only_at_the_second_try_is_started_once_more(folder: Path
     monkeypatch.setattr(server, "is_running", lambda: len(tries) == 3)
     monkeypatch.setattr(time, "sleep", tries.append)
     assert server.start() is server and tries == ["launch", 0.3, "launch"]
+
+
+def test_two_that_begin_at_once_make_one_cluster(folder: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: Server(folder, fast=True).start(), range(2))
+    try:
+        assert one.superuser_url() == other.superuser_url() and one.is_running()
+    finally:
+        one.discard()
 
 
 def test_one_that_has_not_said_its_port_yet_is_not_running(folder: Path) -> None:
