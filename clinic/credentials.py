@@ -138,7 +138,7 @@ def _squeezed(text: str) -> str:
 
 
 def _is_repeated(plain: str) -> bool:
-    """`passwordpassword`: a well-known one again and again; or one run of the keyboard."""
+    """A well-known one again and again, or one run of letters or digits, however long."""
     again = re.fullmatch(r"(.+?)\1+", plain, re.DOTALL)
     is_known = again is not None and again[1] in common_passwords()
-    return is_known or plain in "abcdefghijklmnopqrstuvwxyz" * 2 or plain in "0123456789" * 3
+    return is_known or plain in "abcdefghijklmnopqrstuvwxyz" * LONGEST or plain in "0123456789" * LONGEST

@@ -2,6 +2,7 @@
 
     .venv/bin/python -m tests.mutation clinic/sessions.py clinic/credentials.py -- tests/clinic tests/portal
     .venv/bin/python -m tests.mutation --part 1/2 tenancy/*.py
+    .venv/bin/python -m tests.mutation clinic/sessions.py:24 clinic/sessions.py:61    # one line's mutants, once more
 
 The tests run once, each line remembering which tests passed through it; then each mutant is a fork of that process,
 whose functions are given the changed code, and which runs those tests until one fails: first those that see most of the
@@ -50,8 +51,11 @@ class _Session:
 class Run:
     """A pytest plugin: the tests once, then the mutants."""
 
-    def __init__(self, paths: list[Path], part: tuple[int, int]) -> None:
-        self.paths = paths
+    def __init__(self, asked: list[str], part: tuple[int, int]) -> None:
+        """`asked` are paths and `path:line`s; of a path with lines, only these lines are changed."""
+        places = [(ROOT / path, line) for path, _, line in (each.partition(":") for each in asked)]
+        paths = list(dict.fromkeys(path for path, _ in places))
+        self.lines = {path: {int(line) for each, line in places if each == path and line} for path in paths}
         self.part = part
         self.measured = coverage.Coverage(include=[str(path) for path in paths], data_file=None, config_file=False)
         self.seconds: dict[str, float] = {}
@@ -78,11 +82,11 @@ class Run:
     def _try_all(self, session: pytest.Session) -> None:
         items = {item.nodeid: item for item in session.items}
         data = self.measured.get_data()
-        lines = {path: data.contexts_by_lineno(str(path)) for path in self.paths}
-        sees = Counter(test for through in lines.values() for tests in through.values() for test in tests)
-        for path, through in lines.items():
+        passing = {path: data.contexts_by_lineno(str(path)) for path in self.lines}
+        sees = Counter(test for through in passing.values() for tests in through.values() for test in tests)
+        for path, through in passing.items():
             for number, mutant in enumerate(mutants_of(path)):
-                if number % self.part[1] != self.part[0]:
+                if number % self.part[1] != self.part[0] or mutant.line not in (self.lines[path] or {mutant.line}):
                     continue
                 tests = [each for each in through.get(mutant.line, ()) if each in items]
                 if not tests:  # run at import: any test, those that see most first
@@ -157,7 +161,7 @@ def main() -> int:
     ours, _, tests = " ".join(sys.argv[1:]).partition(" -- ")
     asked = parser.parse_args(ours.split())
     number, _, parts = asked.part.partition("/")
-    run = Run([(ROOT / path).resolve() for path in asked.paths], (int(number) - 1, int(parts)))
+    run = Run(asked.paths, (int(number) - 1, int(parts)))
     with contextlib.chdir(ROOT):
         status = pytest.main(["-n", "0", "-m", EVERYDAY, *(tests.split() or ["tests"])], plugins=[run])
     print(run.counts)

@@ -193,6 +193,34 @@ def test_a_clinic_without_any_entry_has_no_head_to_anchor(app: Flask, folder: Pa
     assert "ash-lane: sound, 0 entries." in run(app, "verify")[1]
 
 
+MISSING_12, CHANGED_20 = Fault(12, Breach.MISSING), Fault(20, Breach.CHANGED)
+UNCHAINED_31, CUT_15, REWRITTEN_1 = Fault(31, Breach.UNCHAINED), Fault(15, Breach.CUT), Fault(1, Breach.REWRITTEN)
+
+
+@pytest.mark.parametrize(
+    ("broken", "unchained", "unlike", "found"),
+    [
+        (None, None, (None, 30), None),
+        (MISSING_12, None, (None, 30), MISSING_12),
+        (None, UNCHAINED_31, (None, 30), UNCHAINED_31),  # after the last anchor
+        (MISSING_12, UNCHAINED_31, (None, 30), MISSING_12),
+        (None, None, (CUT_15, 15), CUT_15),
+        (MISSING_12, None, (CUT_15, 15), MISSING_12),
+        (CHANGED_20, None, (CUT_15, 15), CUT_15),
+        (CHANGED_20, None, (REWRITTEN_1, 20), CHANGED_20),  # the very entry that was anchored: no need to guess
+        (UNCHAINED_31, None, (REWRITTEN_1, 20), REWRITTEN_1),
+    ],
+)
+def test_of_several_faults_the_first_is_named_and_a_certain_one_before_a_guess(
+    monkeypatch: pytest.MonkeyPatch, broken: Fault | None, unchained: Fault | None,
+    unlike: tuple[Fault | None, int], found: Fault | None,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(chain, "_first_break", lambda: broken)
+    monkeypatch.setattr(chain, "_first_unchained", lambda: unchained)
+    monkeypatch.setattr(chain, "_first_unlike", lambda anchors: unlike)
+    assert chain.verify() == found
+
+
 def test_an_unknown_clinic_is_said_in_a_sentence(app: Flask) -> None:
     code, said = run(app, "verify", "nowhere")
     assert code == 1 and "There is no clinic at nowhere." in said

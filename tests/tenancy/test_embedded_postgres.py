@@ -414,6 +414,21 @@ def test_what_is_made_belongs_to_the_account_that_needs_it(
     assert [options["stdout"] for options in started if "stdout" in options] == [subprocess.DEVNULL, subprocess.PIPE]
 
 
+def test_whether_the_account_may_go_there_is_asked_as_that_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may go everywhere, and so could not tell."""
+    asked: list[tuple[list[object], int]] = []
+
+    def run(command: list[object], *, user: int, **_: Any) -> SimpleNamespace:
+        asked.append((command, user))
+        return SimpleNamespace(returncode=0 if command[-1] == Path("/open") else 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert embedded_postgres._may_enter(Path("/open"), NOBODY)
+    assert not embedded_postgres._may_enter(Path("/closed"), NOBODY)
+    assert asked == [(["test", "-x", Path("/open")], 65_534), (["test", "-x", Path("/closed")], 65_534)]
+    assert embedded_postgres._may_enter(Path("/closed"), None) and len(asked) == 2  # ourselves: it will show
+
+
 def test_where_its_account_may_not_go_it_lives_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each folder's has a place of its own: two demos do not share a database."""
     asked: list[Path] = []
