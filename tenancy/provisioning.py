@@ -52,7 +52,6 @@ def create(*, name: str, slug: str, plan: Plan = Plan.CORE, time_zone: str = "Am
     db.session.flush()
     _take(slug)
     keys.make()
-    db.session.flush()
     return clinic
 
 

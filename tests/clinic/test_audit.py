@@ -221,6 +221,17 @@ def test_of_several_faults_the_first_is_named_and_a_certain_one_before_a_guess(
     assert chain.verify() == found
 
 
+def test_what_is_unlike_its_anchor_was_rewritten_after_the_last_good_one(app: Flask) -> None:
+    with inside(app, demo.ELM, Role.AUDITOR):
+        head = chain.head()
+        assert head
+        second = chain.Head(*db.session.execute(text("SELECT number, hash, at FROM audit_entries WHERE number = 2")).one())
+        other = replace(head, hash=b"another")
+        assert chain.verify([second, head]) is None
+        assert chain.verify([other]) == Fault(1, Breach.REWRITTEN)
+        assert chain.verify([second, other]) == Fault(3, Breach.REWRITTEN)
+
+
 def test_an_unknown_clinic_is_said_in_a_sentence(app: Flask) -> None:
     code, said = run(app, "verify", "nowhere")
     assert code == 1 and "There is no clinic at nowhere." in said

@@ -253,6 +253,18 @@ def test_nothing_outlives_a_demo_that_is_killed_outright(tmp_path: Path, childre
     assert soon(lambda: not is_alive(child))
 
 
+def test_the_kernel_is_asked_to_end_children_with_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    class Kernel:
+        def prctl(self, *words: int) -> None:
+            asked.append(words)
+
+    monkeypatch.setattr(child_processes, "libc", Kernel())
+    child_processes.end_with_parent()
+    assert asked == [(1, signal.SIGTERM)]  # PR_SET_PDEATHSIG of <linux/prctl.h>
+
+
 def test_where_the_kernel_cannot_be_asked_for_that_children_start_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_processes, "libc", None)
     child_processes.end_with_parent()

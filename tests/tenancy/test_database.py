@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, ProgrammingError
 
 from clinic import demo, patients
@@ -16,7 +17,7 @@ from clinic.contacts import Contact
 from clinic.documents import Document
 from clinic.patients import Patient, PatientDetails
 from tenancy import clinics, clock, database, tenant
-from tenancy.clinics import Clinic, ClinicEntry
+from tenancy.clinics import Clinic, ClinicEntry, Status
 from tenancy.database import Base, db, transaction
 from tenancy.tenant import NoClinicOpen, Role, Tenant
 from tests.inside import inside
@@ -151,6 +152,26 @@ def test_the_database_itself_refuses_what_no_rule_allows(app: Flask, column: str
         document = db.session.scalars(select(Document).where(Document.status == "signed").limit(1)).one()
         setattr(document, column, value)
         db.session.flush()
+
+
+def test_a_reference_points_inside_the_same_clinic() -> None:
+    """Else one clinic could file a document under another's patient."""
+    key = database.same_clinic("patient_id", "patients", on_delete="CASCADE")
+    assert key.column_keys == ["clinic_id", "patient_id"] and key.ondelete == "CASCADE"
+    assert [each.target_fullname for each in key.elements] == ["patients.clinic_id", "patients.id"]
+
+
+def test_a_column_holds_one_of_its_words_or_a_text_of_its_length() -> None:
+    words, length = database.one_of("status", Status), database.text_up_to("name", 80)
+    assert (words.name, str(words.sqltext)) == ("status", "status IN ('active', 'suspended')")
+    assert (length.name, str(length.sqltext)) == ("name_length", "length(name) BETWEEN 1 AND 80")
+
+
+def test_what_is_locked_is_read_afresh_and_may_still_be_referred_to() -> None:
+    """Who waited for the lock decides on what is there now; and a new row about a locked one waits for nobody."""
+    statement = database.locked(select(Clinic.id))
+    assert str(statement.compile(dialect=postgresql.dialect())).endswith("FOR NO KEY UPDATE")
+    assert statement.get_execution_options()["populate_existing"] is True
 
 
 def test_entries_are_values_and_say_what_they_are(elm: ClinicEntry, oak: ClinicEntry) -> None:

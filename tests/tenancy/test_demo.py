@@ -346,6 +346,7 @@ def page(port: int, host: str = "localhost") -> int:
 def test_the_demo_itself_starts_shows_its_pages_stops_and_keeps_its_data() -> None:
     """As somebody types it: `./demo` in a terminal, Ctrl-C, and `./demo` again."""
     data = Path(tempfile.mkdtemp(prefix="portico-demo-"))
+    data.chmod(0o711)  # as the demo itself makes it
     ports = [free_port() for _ in range(4)]
     names = ("--port", "--letters-port", "--smtp-port", "--stripe-port")
     options = [each for name, port in zip(names, ports, strict=True) for each in (name, str(port))]

@@ -292,8 +292,8 @@ def test_what_is_discarded_is_gone(folder: Path) -> None:
     url = server.start().superuser_url()
     assert ask(url, "select 1") == 1
     server.discard()
-    with pytest.raises(psycopg.OperationalError):
-        ask(url, "select 1")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(make_url(url).port or 0)))
     server.discard()  # nothing there
     assert not folder.exists()
 
@@ -309,6 +309,7 @@ def test_an_initdb_that_fails_says_why(folder: Path) -> None:
 
 def test_only_the_tests_give_up_durability(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut must not cost what somebody tried out."""
+    folder.chmod(0o711)  # on the way to what lies below it
     for fast in (False, True):
         ran: list[str] = []
 

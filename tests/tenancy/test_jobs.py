@@ -3,16 +3,20 @@
 import json
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import procrastinate
 import psycopg
 import pytest
 from flask import Flask, current_app
+from sqlalchemy import select
 
 from clinic import demo
 from mail import outbox
-from tenancy import cli, jobs, tenant
+from tenancy import cli, clinics, clock, jobs, tenant
+from tenancy.clinics import Clinic
+from tenancy.database import db, transaction
 from tenancy.jobs import QUEUE_ROLE
 from tenancy.tenant import NoClinicOpen, Role
 from tests.conftest import Cluster
@@ -79,6 +83,7 @@ def test_a_job_runs_in_the_running_application_and_in_no_clinic_but_its_own(
         # Whoever is told to stop finishes what it has begun.
         seen.append((word, tenant.current(), signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL))
 
+    assert (outside.__name__, within.__name__) == ("outside", "within")  # declared, and still what they were
     with committed_app.app_context():
         jobs.enqueue_outside_clinics("test.outside", word="front door")
     with inside(committed_app, demo.ELM) as elm:
@@ -88,6 +93,18 @@ def test_a_job_runs_in_the_running_application_and_in_no_clinic_but_its_own(
         ("front door", committed_app.config["PORTICO"].database_url),
         ("elm", tenant.Tenant(elm.id, Role.MAILER), True),
     }
+
+
+def test_a_job_of_no_clinic_is_refused_for_good_and_somebody_is_told(
+    committed_app: Flask, queue: Administrator, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.execute(
+        "INSERT INTO q.procrastinate_jobs (queue_name, task_name, args, status, priority) VALUES ('default', %s, %s, 'todo', 0)",
+        (outbox.DELIVER, json.dumps({"clinic_id": "nowhere"})),
+    )
+    drain(committed_app)
+    assert waiting(queue)[outbox.DELIVER] == "aborted"
+    assert "job.refused mail.deliver of clinic 'nowhere': clinic of the job" in [each.getMessage() for each in caplog.records]
 
 
 def test_what_was_not_committed_is_not_done(committed_app: Flask, queue: Administrator) -> None:
@@ -125,9 +142,32 @@ def test_periodic_work_walks_the_clinics_that_are_active(
     }
 
 
+def test_one_clinics_failure_is_told_and_leaves_nothing_to_the_next(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """Else Oak Hill's letters would wait for Elm Street's database rows, or be written with them."""
+    walked: list[str] = []
+    held: list[object] = []  # as a careless job would
+
+    def work() -> None:
+        with transaction():
+            assert not list(db.session.identity_map.keys())
+            held.append(db.session.scalars(select(Clinic)).one())
+            walked.append(clinics.current().slug)
+        raise RuntimeError(walked[-1])
+
+    with app.app_context():
+        jobs.walk_clinics(work, Role.STAFF)
+        with transaction():
+            told = [f"A periodic job failed in clinic {each.id}" for each in clinics.in_directory()]
+    assert walked == [demo.ELM, demo.OAK] and [each.getMessage() for each in caplog.records] == told
+
+
 def test_periodic_work_is_enqueued_once_however_many_workers_there_are(declared: dict[str, Any]) -> None:
     """Else each clinic's families would be reminded as often as there are workers."""
-    jobs.every_clinic("test.hourly", "7 * * * *", Role.STAFF)(lambda: None)
+    def work() -> None:
+        """Nothing."""
+
+    assert jobs.every_clinic("test.hourly", "7 * * * *", Role.STAFF)(work) is work
+    assert jobs.periodically("test.daily", "7 3 * * *")(work) is work
     periodic = {each.task.name: each for each in jobs.queue.periodic_registry.periodic_tasks.values()}
     assert periodic["test.hourly"].cron == "7 * * * *"
     assert {each.task.queueing_lock for each in periodic.values()} == set(periodic)
@@ -144,6 +184,20 @@ def test_the_job_of_a_worker_that_was_killed_is_done_by_another(committed_app: F
     drain(committed_app)  # the first thing a worker does is to look for what others left
     drain(committed_app)
     assert outbox.DELIVER not in waiting(queue)
+
+
+def test_a_job_that_fails_is_tried_again_for_about_a_day() -> None:
+    """A mail server that is down over night gets its letters in the morning; what is a day late helps nobody."""
+    waits = []
+    while decision := jobs.PATIENT.get_retry_decision(exception=OSError(), job=failed(len(waits))):
+        assert decision.retry_at
+        waits.append(round((decision.retry_at - clock.now()).total_seconds()))
+    assert waits == pytest.approx([4**each for each in range(1, 9)], abs=1)
+    assert 20 * 3600 < sum(waits) < 28 * 3600
+
+
+def failed(attempts: int) -> Any:
+    return SimpleNamespace(attempts=attempts)
 
 
 @pytest.mark.parametrize("drain", [False, True])

@@ -36,11 +36,15 @@ def test_bytes_moved_to_another_row_or_purpose_do_not_open(app: Flask) -> None:
                 keys.unseal(sealed, purpose=purpose, row_id=row_id)
 
 
-def test_bytes_carried_to_the_other_clinic_do_not_open(app: Flask) -> None:
+def test_bytes_carried_to_the_other_clinic_do_not_open_and_somebody_is_told(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
     with inside(app, demo.ELM):
         sealed = keys.seal(PLAIN, purpose="documents", row_id=ROW)
-    with inside(app, demo.OAK), pytest.raises(Unreadable):
+    with inside(app, demo.OAK) as oak, pytest.raises(Unreadable):
         keys.unseal(sealed, purpose="documents", row_id=ROW)
+    (told,) = caplog.records
+    assert told.levelname == "CRITICAL" and told.getMessage() == f"seal.broken: documents of {ROW}, clinic {oak.id}"
 
 
 def test_one_changed_bit_is_noticed(app: Flask) -> None:
@@ -111,6 +115,6 @@ def test_a_link_token_is_256_bits_of_its_own_for_every_purpose_and_link(app: Fla
     assert one != link_tokens.token(bytes(32), Purpose.INVITATION, links[0])
 
 
-@pytest.mark.parametrize("text", ["", "x", "=" * 43, "\x00" * 43, "é" * 43, "A" * 10_000, "A" * 42, "A" * 44, "A" * 42 + "B"])
+@pytest.mark.parametrize("text", ["", "x", "=" * 43, "\x00" * 43, "é" * 43, "A" * 10_000, "A" * 42, "A" * 44, "A" * 42 + "B", "!" + "A" * 43, "A" * 42 + "\n", "+" + "A" * 42])
 def test_what_is_no_token_has_the_hash_of_no_link(text: str) -> None:
     assert link_tokens.token_hash(text) == link_tokens.token_hash("not a token either")

@@ -29,10 +29,18 @@ def test_a_clinics_own_name_may_be_taken(slug: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "slug", ["admin", "admins", "www", "www2", "ns1", "mx10", "mail", "mails", "status", "statuses", "api", "login", "logins", "portal", "portals", "pay", "invoices", "no-reply", "mail-"]
+    "slug", ["admin", "admins", "www", "www2", "ns1", "mx10", "mail", "mails", "status", "statuses", "api", "login", "logins", "portal", "portals", "pay", "invoices", "no-reply", "mail-", "proxies"]
 )  # fmt: skip
 def test_the_platforms_words_and_their_plurals_may_not(slug: str) -> None:
     assert not slugs.may_be_taken(slug)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("st. mary's clinic", "st-marys-clinic"), ("  elm & oak ", "elm-oak"), ("a" * 39 + " b", "a" * 39), ("x" * 50, "x" * 40)],
+)
+def test_a_name_makes_an_address_that_may_be_typed(name: str, slug: str) -> None:
+    assert slugs.made_from(name) == slug
 
 
 def test_every_reserved_word_could_be_typed() -> None:

@@ -1,0 +1,33 @@
+"""Lost if it fails: a request runs in another clinic than its address names, or its address tells a secret."""
+
+import pytest
+from flask import Flask
+
+from clinic import demo
+from tenancy import link_tokens
+from tenancy.link_tokens import Purpose
+from tests.conftest import _settings
+from tests.visitor import Visitor
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_mailed_link_leads_to_the_door_it_is_for(purpose: Purpose) -> None:
+    settings = _settings("postgresql://x", "postgresql://x")
+    address = link_tokens.address(settings, demo.ELM, purpose, "token")
+    if purpose.startswith("staff-") or purpose is Purpose.REPLY_TO:
+        assert address == f"http://admin.localhost:8000/elm-street/link/{purpose}/token"
+    else:
+        assert address == f"http://elm-street.localhost:8000/link/{purpose}/token"
+
+
+def test_a_link_s_secret_is_told_to_no_other_page(portal: Visitor, admin: Visitor) -> None:
+    """A browser sends the address it comes from along, unless it is told not to."""
+    for visitor, path in ((portal, "/link/invitation/secret"), (admin, f"/{demo.ELM}/link/reply-to/secret")):
+        assert visitor.get(path).headers["Referrer-Policy"] == "no-referrer"
+    assert portal.get("/sign-in").headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["//sign-in", "//evil.example/", "//"])
+def test_an_address_that_others_read_differently_is_not_found(app: Flask, path: str) -> None:
+    answer = app.test_client().get("/", base_url="http://elm-street.localhost:8000", environ_overrides={"PATH_INFO": path})
+    assert answer.status_code == 404 and answer.headers["Content-Type"] == "text/plain; charset=utf-8"
