@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tenancy import clock, keys, tenant
 from tenancy.clinics import Clinic, ClinicAddress, Plan, Status
-from tenancy.database import db
+from tenancy.database import db, locked
 from tenancy.errors import Refused
 from tenancy.slugs import has_grammar, is_reserved
 
@@ -67,7 +67,6 @@ def rename(slug: str) -> str:
     if current.slug == slug:
         return slug
     current.retired_at = clock.now()
-    db.session.flush()
     again = db.session.execute(
         update(ClinicAddress).where(ClinicAddress.slug == slug).values(retired_at=None).returning(ClinicAddress.slug)
     ).scalar_one_or_none()
@@ -104,6 +103,4 @@ def _take(slug: str) -> None:
 
 
 def _locked() -> Clinic:
-    return db.session.scalars(
-        select(Clinic).where(Clinic.id == tenant.current_clinic_id()).with_for_update(key_share=True)
-    ).one()
+    return db.session.scalars(locked(select(Clinic).where(Clinic.id == tenant.current_clinic_id()))).one()

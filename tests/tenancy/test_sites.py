@@ -61,6 +61,13 @@ def test_a_host_names_one_site_or_none(host: str, site: sites.Site) -> None:
     assert sites.site_of(host, LIVE) == site
 
 
+@pytest.mark.parametrize(("scheme", "own", "other"), [("http", 80, 443), ("http", 80, 81), ("https", 443, 80), ("https", 443, 444)])
+def test_the_scheme_s_own_port_may_be_written_and_no_other(scheme: str, own: int, other: int) -> None:
+    live = replace(LIVE, scheme=scheme)
+    assert sites.site_of(f"portal.example:{own}", live) == Apex()
+    assert sites.site_of(f"portal.example:{other}", live) == Unknown()
+
+
 @hypothesis_settings(deadline=None)
 @given(st.text(alphabet=string.printable + "é\xa0\x85ı", max_size=60))
 def test_no_host_at_all_breaks_the_reading(host: str) -> None:
