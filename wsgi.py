@@ -11,6 +11,7 @@ import admin_app.blueprint
 import admin_app.guards
 import clinic.audit_cli
 import clinic.cli
+import clinic.payments_cli
 import clinic.quarantine  # for its job
 import mail.worker
 import portal_app.blueprint
@@ -62,6 +63,7 @@ def create_app(read: Settings | None = None) -> Flask:
     tenancy.cli.install(app)
     clinic.cli.install(app)
     clinic.audit_cli.install(app)
+    clinic.payments_cli.install(app)
     app.wsgi_app = ClinicMiddleware(app, app.wsgi_app, known)  # type: ignore[method-assign]
     return app
 

@@ -120,6 +120,7 @@ EVENTS = {
     "payment_problem.found": _l("found a payment that needs attention"),
     "payment_problem.settled": _l("settled what was open about a payment"),
     "payment_problems.viewed": _l("opened the payments that need attention"),
+    "payments.reconciled": _l("had the payments compared with Stripe"),
     "payments.viewed": _l("opened the payments online"),
     "plan.changed": _l("changed the clinic's plan"),
     "payment_account.begun": _l("opened a Stripe account for the clinic"),
