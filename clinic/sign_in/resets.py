@@ -107,5 +107,5 @@ def _purpose(holder: Holder) -> Purpose:
 
 
 def _code(link: MailedLink) -> str:
-    number = int.from_bytes(keys.digest(keys.signing_key(KEY_PURPOSE), link.id.bytes)[:8], "big")
+    number = int.from_bytes(keys.digest(keys.signing_key(KEY_PURPOSE), link.id.bytes), "big")
     return f"{number % 10**DIGITS:0{DIGITS}}"

@@ -375,4 +375,5 @@ def test_kinds_are_words_that_the_log_keeps(app: Flask) -> None:
         live, _ = live_session(holder, Stage.FACTOR_DUE)
         assert sign_in.show_code(live, "000000", FactorKind.AUTHENTICATOR).token is None
         assert sign_in.show_code(live, app_code(), FactorKind.AUTHENTICATOR).token
+        assert sessions.has_ended(live.id)  # the half one: its token was known before the code was
     assert events(app)[-2:] == ["second_factor.refused", "sign_in.succeeded"]

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from clinic import demo, portal_users, sign_in, staff
+from clinic import demo, portal_users, sign_in, staff, throttle
 from clinic.audit import AuditEntry
 from clinic.mailed_links import LinkState
 from clinic.sessions import SignInSession
@@ -15,7 +15,7 @@ from tenancy.database import db
 from tenancy.errors import NotFound, Refused
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
-from tests.inside import inside, letters, member, secret, send_link, user
+from tests.inside import inside, letters, member, newest_link, secret, send_link, user
 from tests.visitor import Visitor, compared
 
 MARIA, GRACE = "maria@family.example", "grace@family.example"
@@ -76,12 +76,46 @@ def test_a_new_password_ends_all_sessions_and_is_announced(app: Flask, maria: Vi
     secret = send_link(app, demo.ELM, Purpose.PASSWORD_RESET)
     with inside(app, demo.ELM, Role.DOOR):
         sign_in.reset(Purpose.PASSWORD_RESET, secret, GOOD)
+        assert sign_in.look(Purpose.PASSWORD_RESET, secret) == LinkState.USED
     assert maria.get("/").status_code == 303
     told = letters(app, demo.ELM)[-1]
     assert (told.kind, told.to_address) == ("password_changed", MARIA)
     with inside(app, demo.ELM):
         live = select(func.count()).select_from(SignInSession).where(SignInSession.ended_at.is_(None))
         assert db.session.scalars(live.where(SignInSession.portal_user_id == user(MARIA).id)).one() == 0
+
+
+def test_tries_with_a_link_count_as_those_of_its_person(app: Flask) -> None:
+    """Else whoever guesses at a code has as many tries as links; and a new password by mail ends the wait at the door."""
+    for purpose, account in (
+        (Purpose.PASSWORD_RESET, throttle.at_door(MARIA, of_staff=False)),
+        (Purpose.STAFF_PASSWORD_RESET, throttle.at_door("ana@elm.example", of_staff=True)),
+    ):
+        key = send_link(app, demo.ELM, purpose)
+        with inside(app, demo.ELM, Role.DOOR):
+            assert sign_in.account_of(purpose, key) == account
+
+
+def test_a_new_password_by_mail_ends_the_wait_at_the_door(app: Flask, portal: Visitor) -> None:
+    """Who has forgotten theirs has tried it often enough; the letter shows that it is they."""
+    portal.get("/sign-in")
+    wrong = [portal.post("/sign-in", {"email": MARIA, "password": "no"}).status_code for _ in range(6)]
+    assert wrong[-1] == 429
+    key = send_link(app, demo.ELM, Purpose.PASSWORD_RESET)
+    with inside(app, demo.ELM, Role.DOOR):
+        sign_in.reset(Purpose.PASSWORD_RESET, key, GOOD)
+    assert portal.post("/sign-in", {"email": MARIA, "password": GOOD}).status_code == 303
+
+
+def test_a_new_password_leaves_no_other_link_open(app: Flask) -> None:
+    """Nor one that somebody at the person's mailbox has asked for."""
+    for purpose in (Purpose.PASSWORD_RESET, Purpose.EMAIL_CHANGE):
+        send_link(app, demo.ELM, purpose)
+    with inside(app, demo.ELM, Role.DOOR):
+        sign_in.change_password(user(MARIA).holder, present=demo.PASSWORD, new=GOOD)
+    with inside(app, demo.ELM, Role.DOOR):
+        assert newest_link(Purpose.EMAIL_CHANGE).state == LinkState.WITHDRAWN
+        assert newest_link(Purpose.PASSWORD_RESET).state == LinkState.WITHDRAWN
 
 
 def test_a_weak_new_password_uses_nothing_up(app: Flask) -> None:
@@ -148,14 +182,15 @@ def test_changing_ones_password_needs_the_present_one(app: Flask, maria: Visitor
 
 
 def test_a_staff_member_is_set_up_once(app: Flask) -> None:
-    secret = send_link(app, demo.ELM, Purpose.STAFF_INVITATION)
+    key = send_link(app, demo.ELM, Purpose.STAFF_INVITATION)
     with pytest.raises(Refused), inside(app, demo.ELM, Role.DOOR):
-        sign_in.accept_staff_invitation(secret, name="Nora New", password="nora")
+        sign_in.accept_staff_invitation(key, name="Nora New", password="nora")
     with inside(app, demo.ELM, Role.DOOR):
-        assert sign_in.accept_staff_invitation(secret, name=" Nora  New ", password=GOOD).token
+        assert sign_in.accept_staff_invitation(key, name=" Nora  Newman ", password=GOOD).token
     with inside(app, demo.ELM, Role.DOOR):
-        assert sign_in.accept_staff_invitation(secret, name="Mallory", password=GOOD).token is None
-        assert member("nora@elm.example").name == "Nora New"
+        assert newest_link(Purpose.STAFF_INVITATION).state == LinkState.USED
+        assert sign_in.accept_staff_invitation(key, name="Mallory", password=GOOD).token is None
+        assert member("nora@elm.example").name == "Nora Newman"
         assert sign_in.staff_member("nora@elm.example", GOOD).token
 
 

@@ -243,8 +243,12 @@ def test_a_link_knows_the_letter_it_went_out_in(app: Flask, purpose: Purpose, ki
 def test_a_reset_of_the_sign_in_is_recorded_from_its_start_to_its_end(app: Flask) -> None:
     with inside(app, demo.ELM):
         ana = member(ANA).id
+    with at_the_door(app, demo.ELM, ANA) as holder:
+        before = sessions.start(holder)
     key = send_link(app, demo.ELM, Purpose.STAFF_SIGN_IN_RESET)
     assert last_entries(app, 1) == [("sign_in_reset.started", ana, Result.DONE)]
+    with at_the_door(app, demo.ELM, ANA):
+        assert sessions.find_live(before) is None  # whoever has the phone that was lost is out at once
     with inside(app, demo.ELM):
         opened = sign_in.find_open_reset(member(ANA).holder)
         assert opened and len(opened.code) == 8 and opened.code.isdecimal()
