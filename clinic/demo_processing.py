@@ -1,7 +1,7 @@
 """The demo's Elm Street signs up for payment processing: at a stand-in for Stripe, all of it at once."""
 
 import json
-import urllib.request
+from urllib.request import Request, urlopen
 
 from flask import current_app
 
@@ -34,9 +34,9 @@ def sign_up(clinic: ClinicEntry) -> None:
 def _tell_everything(account_id: str) -> None:
     """What a person would type on the stand-in's pages."""
     settings: Settings = current_app.config["PORTICO"]
-    asked = urllib.request.Request(
+    asked = Request(
         f"{settings.stripe_api_base}/_control/onboard",
         json.dumps({"account": account_id}).encode(),
         {"Content-Type": "application/json"},
     )
-    urllib.request.urlopen(asked, timeout=SECONDS).close()
+    urlopen(asked, timeout=SECONDS).close()

@@ -385,6 +385,14 @@ def test_nobody_is_asked_in_turn_without_an_account_or_a_key(app: Flask, stripe_
         read(app, "acct_1One")
 
 
+def test_the_demos_clinic_is_signed_up_at_the_stand_in_once(app: Flask, stripe_standing: StripeFake) -> None:
+    for _ in range(2):
+        run = app.test_cli_runner().invoke(args=["demo", "sign-up"], catch_exceptions=False)
+        assert run.exit_code == 0, run.output
+    [account] = accounts(app)
+    assert account.charges_enabled and is_on(app) and len(stripe_standing.objects("account")) == 1
+
+
 # Words
 
 
