@@ -98,7 +98,8 @@ _NOUNS = {
     "second_factor|factor_code|passkey|recovery_codes?|portal_search",
     EventKind.PEOPLE: "portal_access|portal_user|invitation|invitation_batch|access_hold|custody_block|coming_of_age|"
     "staff_member|contact_sign_in",
-    EventKind.SETTINGS: "payment_account|clinic|logo|portal|portal_settings|document_type|reply_to|plan|status|audit_log",
+    EventKind.SETTINGS: "payment_account|billing_settings|clinic|logo|portal|portal_settings|document_type|reply_to|plan|status|"
+    "audit_log",
 }
 _OF_NOUNS = {kind: AuditEntry.event.regexp_match(rf"^({nouns})\.") for kind, nouns in _NOUNS.items()}
 _KINDS: dict[EventKind, ColumnElement[bool]] = {

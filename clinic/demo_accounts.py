@@ -1,62 +1,59 @@
-"""The billing accounts of the demo's patients."""
+"""The billing accounts of the demo's patients, as a billing desk would have kept them for three months."""
 
-from datetime import date, timedelta
-from typing import Any
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from uuid import UUID
 
-from clinic import billing_settings
-from clinic.account import AccountLine, LineKind, Method
-from clinic.invoices import Allocation, Invoice, InvoiceLine
+from clinic import billing, invoices
+from clinic.account import Method
+from clinic.billing import DeskPayment, Towards
+from clinic.money import Money
 from clinic.patients import Patient
 from tenancy import clinics, clock
-from tenancy.database import db
+
+VISIT, HALF = "Occupational therapy, 45 minutes", "Occupational therapy, 30 minutes"
 
 
 def fill(patient: Patient) -> None:
-    """An open invoice, a paid one, a draft, and a charge on no invoice."""
-    today = clock.today(clinics.current().time_zone)
-    paid = _invoice(patient, today - timedelta(days=60))
-    _line(patient, paid, LineKind.CHARGE, "Occupational therapy, 45 minutes", 12000, today - timedelta(days=62))
-    cheque = _line(patient, None, LineKind.PAYMENT, "Cheque", -12000, today - timedelta(days=50), Method.CHEQUE)
-    _add(
-        Allocation(
-            patient_id=patient.id, payment_line_id=cheque, invoice_id=paid, amount_minor=12000, allocated_at=clock.now()
-        )
-    )
-    unpaid = _invoice(patient, today - timedelta(days=10))
-    _line(patient, unpaid, LineKind.CHARGE, "Occupational therapy, 45 minutes", 12000, today - timedelta(days=14))
-    _line(patient, unpaid, LineKind.DISCOUNT, "Sibling discount", -2000, today - timedelta(days=14))
-    _invoice(patient, None)
-    _line(patient, None, LineKind.CHARGE, "Workbook", 1850, today - timedelta(days=5))
+    """An invoice in every state, a charge that is not billed yet, and some credit."""
+    cheque = _issued(patient, 70, (VISIT, 12000))
+    _paid(patient, 60, Method.CHEQUE, 12000, Towards.INVOICE, cheque, "1071")
+    mistaken = _issued(patient, 55, (HALF, 9000))
+    with _days_ago(54):
+        invoices.void(mistaken, patient.id, "Billed for a visit that was cancelled")
+    _issued(patient, 40, (VISIT, 12000))  # overdue
+    half = _issued(patient, 20, (VISIT, 12000), ("Workbook", 1850))
+    _paid(patient, 8, Method.CASH, 6000, Towards.INVOICE, half, "")
+    reduced = _issued(patient, 10, (VISIT, 12000))
+    billing.discount(invoices.lines_on(reduced)[0], patient.id, _usd(2000), "Sibling discount")
+    _charged(patient, 4, (HALF, 9000))
+    invoices.draft(patient.id, _charged(patient, 3, (VISIT, 12000)))
+    _paid(patient, 2, Method.CASH, 2500, Towards.CREDIT, None, "For the next visit")
 
 
-def _add(row: Any) -> UUID:
-    db.session.add(row)
-    db.session.flush()
-    made: UUID = row.id
-    return made
+def _issued(patient: Patient, days: int, *charges: tuple[str, int]) -> UUID:
+    invoice = invoices.draft(patient.id, _charged(patient, days, *charges))
+    with _days_ago(days):
+        invoices.issue(invoice, patient.id)
+    return invoice
 
 
-def _invoice(patient: Patient, issued_on: date | None) -> UUID:
-    number = billing_settings.take_invoice_number() if issued_on else None
-    due_on = issued_on + timedelta(days=30) if issued_on else None
-    return _add(Invoice(patient_id=patient.id, number=number, issued_on=issued_on, due_on=due_on, currency="usd"))
+def _charged(patient: Patient, days: int, *charges: tuple[str, int]) -> list[UUID]:
+    with _days_ago(days):
+        return [billing.charge(patient.id, _usd(minor), text) for text, minor in charges]
 
 
-def _line(
-    patient: Patient, invoice: UUID | None, kind: LineKind, text: str, minor: int, on: date, method: Method | None = None
-) -> UUID:
-    line = AccountLine(
-        patient_id=patient.id,
-        kind=kind,
-        method=method,
-        description=text,
-        dated_on=on,
-        amount_minor=minor,
-        currency="usd",
-        entered_at=clock.now(),
-    )
-    made = _add(line)
-    if invoice:
-        _add(InvoiceLine(invoice_id=invoice, line_id=made))
-    return made
+def _paid(
+    patient: Patient, days: int, method: Method, minor: int, towards: Towards, invoice: UUID | None, reference: str
+) -> None:
+    with _days_ago(days):
+        today = clock.today(clinics.current().time_zone)
+        billing.record_payment(patient.id, DeskPayment(method, _usd(minor), today, reference, towards, invoice))
+
+
+def _days_ago(days: int) -> AbstractContextManager[None]:
+    return clock.moved(-timedelta(days=days))
+
+
+def _usd(minor: int) -> Money:
+    return Money(minor, "usd")

@@ -13,7 +13,14 @@ from clinic.account.lines import (
     LineKind,
     Method,
 )
-from clinic.account.questions import LINE_COLUMNS, LineRow, balance_of_patient, line_row, lines_of_patient
+from clinic.account.questions import (
+    LINE_COLUMNS,
+    LineRow,
+    balance_of_patient,
+    line_row,
+    lines_of_patient,
+    months_of_patient,
+)
 
 __all__ = [
     "BILLED",
@@ -37,5 +44,6 @@ __all__ = [
     "line_row",
     "lines_of_patient",
     "lock",
+    "months_of_patient",
     "reverse",
 ]

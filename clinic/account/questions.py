@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Date, bindparam, cast, func, select, text
 
 from clinic.account.lines import AccountLine
 from clinic.money import Money
@@ -35,11 +35,19 @@ LINE_COLUMNS = (
 _LINES = (
     select(*LINE_COLUMNS)
     .where(AccountLine.patient_id == bindparam("patient_id"))
+    .where(AccountLine.dated_on.between(bindparam("since"), bindparam("until")))
     .order_by(AccountLine.dated_on.desc(), AccountLine.entered_at.desc(), AccountLine.id)
 )
 _BALANCE = select(func.coalesce(func.sum(AccountLine.amount_minor), 0)).where(
-    AccountLine.patient_id == bindparam("patient_id")
+    AccountLine.patient_id == bindparam("patient_id"), AccountLine.dated_on <= bindparam("until")
 )
+_MONTHS = (
+    select(cast(func.date_trunc("month", AccountLine.dated_on), Date).label("month"))
+    .where(AccountLine.patient_id == bindparam("patient_id"))
+    .distinct()
+    .order_by(text("month DESC"))
+)
+EVER, SOME_DAY = date(1900, 1, 1), date(9999, 12, 31)
 
 
 def line_row(
@@ -56,12 +64,18 @@ def line_row(
     return LineRow(id_, kind, description, dated_on, Money(int(minor), currency), method, corrects_id)
 
 
-def lines_of_patient(patient_id: UUID) -> list[LineRow]:
-    """Newest first."""
-    rows = db.session.execute(_LINES, {"patient_id": patient_id})
+def lines_of_patient(patient_id: UUID, *, since: date = EVER, until: date = SOME_DAY) -> list[LineRow]:
+    """Newest first; of these days alone, both included."""
+    rows = db.session.execute(_LINES, {"patient_id": patient_id, "since": since, "until": until})
     return [line_row(*row) for row in rows]
 
 
-def balance_of_patient(patient_id: UUID, currency: str) -> Money:
-    """What is owed; negative is credit."""
-    return Money(int(db.session.execute(_BALANCE, {"patient_id": patient_id}).scalar_one()), currency)
+def balance_of_patient(patient_id: UUID, currency: str, *, until: date = SOME_DAY) -> Money:
+    """What is owed, or was at the end of a day, by what has been entered since; negative is credit."""
+    minor = db.session.execute(_BALANCE, {"patient_id": patient_id, "until": until}).scalar_one()
+    return Money(int(minor), currency)
+
+
+def months_of_patient(patient_id: UUID) -> list[date]:
+    """The first days of the months in which something is dated, newest first."""
+    return [month for month, in db.session.execute(_MONTHS, {"patient_id": patient_id})]

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from clinic import account, audit
 from clinic.account import AccountLine, Allocation
-from clinic.invoices.questions import due_of, rows_of
+from clinic.invoices.questions import being_paid, due_of, rows_of
 from clinic.invoices.rows import Invoice
 from clinic.money import Money
 from tenancy import clock
@@ -46,10 +46,16 @@ def allocate(payment_line_id: UUID, parts: Sequence[tuple[UUID, Money]], *, as_f
 
 
 def allocate_oldest_first(payment_line_id: UUID) -> Parts:
-    """Pay the patient's open invoices, the one that is due first before the others, as far as the payment goes."""
+    """Pay the patient's open invoices, the one that is due first before the others, as far as the payment goes.
+
+    One that somebody is paying online is passed over.
+    """
     line = account.get_payment(payment_line_id)
     account.lock(line.patient_id)
-    return allocate(payment_line_id, payable_of(line.patient_id), as_far_as_it_goes=True)
+    payable = payable_of(line.patient_id)
+    taken = being_paid(invoice_id for invoice_id, _due in payable)
+    free = [(invoice_id, due) for invoice_id, due in payable if invoice_id not in taken]
+    return allocate(payment_line_id, free, as_far_as_it_goes=True)
 
 
 def release(payment_line_id: UUID, amount: Money, *, of_invoice: UUID | None = None) -> Parts:

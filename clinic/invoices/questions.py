@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import aliased
 
-from clinic.account import LINE_COLUMNS, AccountLine, Allocation, LineRow, line_row
+from clinic.account import BILLED, LINE_COLUMNS, AccountLine, Allocation, LineRow, line_row
 from clinic.invoices.rows import Invoice, InvoiceLine, PaymentInvoice
 from clinic.money import Money
 from tenancy.database import db
@@ -64,9 +65,10 @@ class InvoicePage:
     invoice: InvoiceRow
     lines: list[LineRow]
     payments: list[LineRow]  # `amount` is the part that went to this invoice, negative
+    voided_reason: str | None
 
 
-_total = (
+TOTAL = (
     select(func.coalesce(func.sum(AccountLine.amount_minor), 0))
     .select_from(InvoiceLine)
     .join(AccountLine, (AccountLine.clinic_id == InvoiceLine.clinic_id) & (AccountLine.id == InvoiceLine.line_id))
@@ -74,7 +76,7 @@ _total = (
     .correlate(Invoice)
     .scalar_subquery()
 )
-_paid = (
+PAID = (
     select(func.coalesce(func.sum(Allocation.amount_minor), 0))
     .where(Allocation.clinic_id == Invoice.clinic_id, Allocation.invoice_id == Invoice.id)
     .correlate(Invoice)
@@ -88,13 +90,15 @@ ROWS = select(
     Invoice.due_on,
     Invoice.voided_at,
     Invoice.currency,
-    _total,
-    _paid,
+    TOTAL,
+    PAID,
 )
-_ISSUED_OF_PATIENT = ROWS.where(Invoice.patient_id == bindparam("patient_id"), Invoice.number.is_not(None)).order_by(
-    Invoice.issued_on.desc(), Invoice.number.desc()
+_OF_PATIENT = ROWS.where(Invoice.patient_id == bindparam("patient_id")).order_by(
+    Invoice.issued_on.desc().nulls_first(), Invoice.number.desc(), Invoice.id
 )
-_ONE = _ISSUED_OF_PATIENT.where(Invoice.id == bindparam("id"))
+_ISSUED_OF_PATIENT = _OF_PATIENT.where(Invoice.number.is_not(None))
+_ONE = _OF_PATIENT.add_columns(Invoice.voided_reason).where(Invoice.id == bindparam("id"))
+_ONE_ISSUED = _ONE.where(Invoice.number.is_not(None))
 _LINES = (
     select(*LINE_COLUMNS)
     .join(InvoiceLine, (InvoiceLine.clinic_id == AccountLine.clinic_id) & (InvoiceLine.line_id == AccountLine.id))
@@ -111,6 +115,22 @@ _PAYMENTS = (
     .group_by(AccountLine.clinic_id, AccountLine.id)
     .having(func.sum(Allocation.amount_minor) != 0)
     .order_by(AccountLine.dated_on, AccountLine.entered_at, AccountLine.id)
+)
+_Correction = aliased(AccountLine)
+_UNBILLED = (
+    select(*LINE_COLUMNS)
+    .outerjoin(InvoiceLine, (InvoiceLine.clinic_id == AccountLine.clinic_id) & (InvoiceLine.line_id == AccountLine.id))
+    .outerjoin(
+        _Correction, (_Correction.clinic_id == AccountLine.clinic_id) & (_Correction.corrects_id == AccountLine.id)
+    )
+    .where(AccountLine.patient_id == bindparam("patient_id"), AccountLine.kind.in_(BILLED))
+    .where(AccountLine.corrects_id.is_(None), InvoiceLine.id.is_(None), _Correction.id.is_(None))
+    .order_by(AccountLine.dated_on, AccountLine.entered_at, AccountLine.id)
+)
+_NUMBERS = (
+    select(InvoiceLine.line_id, Invoice.id, Invoice.number)
+    .join(Invoice, (Invoice.clinic_id == InvoiceLine.clinic_id) & (Invoice.id == InvoiceLine.invoice_id))
+    .where(Invoice.patient_id == bindparam("patient_id"))
 )
 _BY_IDS = ROWS.where(Invoice.id.in_(bindparam("ids", expanding=True))).order_by(Invoice.id)
 
@@ -136,19 +156,33 @@ def being_paid(invoice_ids: Iterable[UUID]) -> set[UUID]:
     return set(db.session.scalars(live))
 
 
-def of_patient(patient_id: UUID) -> list[InvoiceRow]:
-    """Issued invoices, newest first."""
-    return [row_of(*row) for row in db.session.execute(_ISSUED_OF_PATIENT, {"patient_id": patient_id})]
+def of_patient(patient_id: UUID, *, drafts: bool = False) -> list[InvoiceRow]:
+    """Issued invoices, newest first; after the drafts, if those are asked for too."""
+    statement = _OF_PATIENT if drafts else _ISSUED_OF_PATIENT
+    return [row_of(*row) for row in db.session.execute(statement, {"patient_id": patient_id})]
 
 
-def get_of_patient(invoice_id: UUID, patient_id: UUID) -> InvoicePage:
-    """An issued invoice of this patient. Raises NotFound."""
-    found = db.session.execute(_ONE, {"id": invoice_id, "patient_id": patient_id}).one_or_none()
+def get_of_patient(invoice_id: UUID, patient_id: UUID, *, drafts: bool = False) -> InvoicePage:
+    """An invoice of this patient, issued if drafts are not asked for too. Raises NotFound."""
+    statement = _ONE if drafts else _ONE_ISSUED
+    found = db.session.execute(statement, {"id": invoice_id, "patient_id": patient_id}).one_or_none()
     if found is None:
         raise NotFound("invoice")
-    lines = [line_row(*row) for row in db.session.execute(_LINES, {"invoice_id": invoice_id})]
-    payments = [line_row(*row) for row in db.session.execute(_PAYMENTS, {"invoice_id": invoice_id})]
-    return InvoicePage(row_of(*found), lines, payments)
+    *row, reason = found
+    lines = [line_row(*line) for line in db.session.execute(_LINES, {"invoice_id": invoice_id})]
+    payments = [line_row(*line) for line in db.session.execute(_PAYMENTS, {"invoice_id": invoice_id})]
+    return InvoicePage(row_of(*row), lines, payments, reason)
+
+
+def unbilled_of(patient_id: UUID) -> list[LineRow]:
+    """What could stand on an invoice and stands on none, oldest first; without what was corrected."""
+    return [line_row(*row) for row in db.session.execute(_UNBILLED, {"patient_id": patient_id})]
+
+
+def numbers_of_lines(patient_id: UUID) -> dict[UUID, tuple[UUID, int | None]]:
+    """Line's id → id and number of the invoice that it stands on; a draft has no number."""
+    rows = db.session.execute(_NUMBERS, {"patient_id": patient_id})
+    return {line_id: (invoice_id, number) for line_id, invoice_id, number in rows}
 
 
 def row_of(
