@@ -2,10 +2,12 @@
 
 from admin_app import (  # noqa: F401  each module adds its pages to the blueprint
     access_holds,
+    account,
     appearance,
     appointment_requests,
     appointments,
     audit_log,
+    billing_settings,
     clinic_options,
     coming_of_age,
     contacts,
@@ -16,6 +18,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     email_changes,
     home,
     invitations,
+    invoices,
     mailed_links,
     passkeys,
     patients,

@@ -44,6 +44,7 @@ admin = Blueprint("admin", __name__, subdomain="admin", url_prefix="/<portal_slu
 PLACES = {
     "home": (),
     "patients_list": ("patients", "coming-of-age"),
+    "accounts_list": ("accounts",),
     "conversations_list": ("conversations",),
     "appointment_requests_list": ("appointment-requests",),
     "clinic_options": ("clinic-options",),
@@ -176,6 +177,8 @@ def _shell() -> dict[str, Any]:
         "session_clock": guards.session_clock() if person and person.stage is Stage.FULL else None,
         "is_admin": bool(person and person.may(Right.ADMIN)),
         "may_sign": bool(person and person.may(Right.SIGNING)),
+        "keeps_records": bool(person and person.may(Right.RECORDS)),
+        "keeps_books": bool(person and person.may(Right.BILLING)),
         "navigation": _navigation(person) if person and person.stage is Stage.FULL else [],
         "home_url": url_for("admin.home"),
         "sign_out_url": url_for("admin.sign_out"),
@@ -198,6 +201,8 @@ def _navigation(person: Person) -> list[NavItem]:
                 ngettext("%(num)s open", "%(num)s open", requested) if requested else None,
             ),
         ]
+    if person.may(Right.BILLING):
+        entries.append(_entry(_("Billing"), "accounts_list"))
     if person.may(Right.ADMIN):
         options = (_entry(_("Clinic Options"), "clinic_options"), _entry(_("Payment Processing"), "payment_processing_page"))
         basic = NavItem(_("Basic Setup"), None, children=options)

@@ -17,14 +17,13 @@ TROUBLED = (PortalUserState.UNDELIVERED, PortalUserState.LOCKED, PortalUserState
 @needs()
 def home() -> Response:
     if not person().may(Right.ADMIN):
-        return page("admin/home/home.html", shows_patients=person().may(Right.RECORDS))
+        return page("admin/home/home.html")
     with transaction():
         counted = portal_users.count_unaccepted()
         head = letterhead.of_clinic()
         coming = coming_of_age.coming()
     return page(
         "admin/home/home.html",
-        shows_patients=True,
         troubles=[(state, counted[state]) for state in TROUBLED if counted.get(state)],
         waiting=counted.get(PortalUserState.INVITED, 0),
         head=head,

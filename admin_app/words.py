@@ -1,14 +1,20 @@
 """What staff read for the words that the records keep."""
 
+from datetime import date
 from typing import Any
+from uuid import UUID
 
+from flask_babel import format_date
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
+from clinic.account import LineKind, LineRow, Method
 from clinic.appointment_requests import RequestState
 from clinic.contacts import RelationshipKind
 from clinic.documents import DocumentRow
 from clinic.invitation_batches import Fate
 from clinic.invitation_warnings import WarningKind
+from clinic.invoices import InvoiceRow, InvoiceStatus
 from clinic.patients import PatientStatus
 from clinic.portal_users import PortalUserState
 from clinic.staff import StaffRole, StaffState
@@ -71,6 +77,30 @@ REQUEST_STATES = {
     RequestState.ANSWERED: (_l("Answered"), "good"),
     RequestState.WITHDRAWN: (_l("Withdrawn"), "neutral"),
 }
+LINE_KINDS = {
+    LineKind.CHARGE: _l("Charge"),
+    LineKind.PAYMENT: _l("Payment"),
+    LineKind.DISCOUNT: _l("Discount"),
+    LineKind.WRITE_OFF: _l("Write-off"),
+    LineKind.REFUND: _l("Refund"),
+    LineKind.CHARGEBACK: _l("Taken back by the bank"),
+}
+METHODS = {
+    Method.CASH: _l("Cash"),
+    Method.CHEQUE: _l("Cheque"),
+    Method.CARD: _l("Card"),
+    Method.BANK_DEBIT: _l("Bank debit"),
+    Method.OTHER: _l("Otherwise"),
+}
+# status: (word, badge's tone)
+INVOICE_STATUSES = {
+    InvoiceStatus.DRAFT: (_l("Draft"), "neutral"),
+    InvoiceStatus.OPEN: (_l("Open"), "info"),
+    InvoiceStatus.PARTLY_PAID: (_l("Partly paid"), "info"),
+    InvoiceStatus.PAID: (_l("Paid"), "good"),
+    InvoiceStatus.VOID: (_l("Void"), "neutral"),
+}
+OVERDUE = (_l("Overdue"), "bad")
 WHAT_TO_DO = {
     PortalUserState.INVITED: _l("The invitation was sent and waits to be accepted."),
     PortalUserState.UNDELIVERED: _l("The letter could not be delivered. Check the address, then send it again."),
@@ -131,3 +161,22 @@ def document_state(row: DocumentRow) -> tuple[Any, str]:
     if row.is_shown:
         return _l("On the portal"), "good"
     return _l("Signed, hidden"), "neutral"
+
+
+def invoice_state(row: InvoiceRow, today: date) -> tuple[Any, str]:
+    """(word, badge's tone)"""
+    return OVERDUE if row.is_overdue(today) else INVOICE_STATUSES[row.status]
+
+
+def invoice_due(row: InvoiceRow) -> str:
+    """One that is to be chosen for a payment."""
+    return _("Invoice %(number)s: %(amount)s due", number=row.number, amount=row.due.written())
+
+
+def charge(row: LineRow, invoice: tuple[UUID, int | None] | None) -> str:
+    """One that is to be chosen for a discount."""
+    text = " · ".join((row.description, format_date(row.dated_on, "medium"), row.amount.written()))
+    if invoice is None:
+        return text
+    number = invoice[1]
+    return f"{text} · " + (_("invoice %(number)s", number=number) if number else _("on a draft"))

@@ -4,15 +4,21 @@ Its one surprise: the next invoice number is kept here, so that numbers have no 
 until the transaction ends, and a number that was not used is given to the next.
 """
 
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import CheckConstraint, ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from clinic import audit
 from tenancy import tenant
-from tenancy.database import Base, db
+from tenancy.database import Base, db, locked
+from tenancy.errors import Refused
 
 FIRST_NUMBER = 1001
+NOTICE_DAYS = range(1, 15)
 
 
 class BillingSettings(Base):
@@ -33,6 +39,16 @@ class BillingSettings(Base):
     autopay_notice_days: Mapped[int] = mapped_column(default=3)  # from the letter until the card is charged
 
 
+@dataclass(frozen=True)
+class BillingDetails:
+    """What an administrator sets."""
+
+    allows_partial: bool
+    pays_by_link: bool
+    refund_limit_minor: int | None
+    autopay_notice_days: int
+
+
 def get() -> BillingSettings:
     """The open clinic's."""
     return db.session.scalars(select(BillingSettings)).one()
@@ -45,6 +61,23 @@ def allows_partial() -> bool:
 
 def autopay_notice_days() -> int:
     return db.session.scalars(select(BillingSettings.autopay_notice_days)).one()
+
+
+def save(details: BillingDetails) -> None:
+    """Change how the open clinic bills; from the next request on. Recorded with what was before. Raises Refused."""
+    if details.autopay_notice_days not in NOTICE_DAYS:
+        raise Refused(_l("Choose from 1 to 14 days."), field="autopay_notice_days")
+    settings = db.session.scalars(locked(select(BillingSettings))).one()
+    changed: dict[str, Any] = {
+        name: [getattr(settings, name), value]
+        for name, value in asdict(details).items()
+        if getattr(settings, name) != value
+    }
+    for name, (_before, value) in changed.items():
+        setattr(settings, name, value)
+    db.session.flush()
+    if changed:
+        audit.record("billing_settings.saved", **changed)
 
 
 def stock() -> None:

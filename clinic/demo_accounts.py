@@ -25,10 +25,11 @@ def fill(patient: Patient) -> None:
     half = _issued(patient, 20, (VISIT, 12000), ("Workbook", 1850))
     _paid(patient, 8, Method.CASH, 6000, Towards.INVOICE, half, "")
     reduced = _issued(patient, 10, (VISIT, 12000))
-    billing.discount(invoices.lines_on(reduced)[0], patient.id, _usd(2000), "Sibling discount")
+    with _days_ago(10):
+        billing.discount(invoices.lines_on(reduced)[0], patient.id, _usd(2000), "Sibling discount")
     _charged(patient, 4, (HALF, 9000))
     invoices.draft(patient.id, _charged(patient, 3, (VISIT, 12000)))
-    _paid(patient, 2, Method.CASH, 2500, Towards.CREDIT, None, "For the next visit")
+    _paid(patient, 2, Method.CASH, 2500, Towards.CREDIT, None, "for the next visit")
 
 
 def _issued(patient: Patient, days: int, *charges: tuple[str, int]) -> UUID:

@@ -20,6 +20,7 @@ from clinic.account.questions import (
     line_row,
     lines_of_patient,
     months_of_patient,
+    row_of,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "lock",
     "months_of_patient",
     "reverse",
+    "row_of",
 ]

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Date, bindparam, cast, func, select, text
 
-from clinic.account.lines import AccountLine
+from clinic.account.lines import AccountLine, LineKind
 from clinic.money import Money
 from tenancy.database import db
+from tenancy.errors import NotFound
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,18 @@ class LineRow:
     amount: Money
     method: str | None
     corrects_id: UUID | None
+    takes_back_id: UUID | None
+    source_id: str | None
+
+    @property
+    def is_online(self) -> bool:
+        """Stripe did it, and so only Stripe undoes it."""
+        return self.source_id is not None
+
+    @property
+    def is_payment(self) -> bool:
+        """A payment's own line: what has a receipt."""
+        return self.kind == LineKind.PAYMENT and self.corrects_id is None
 
 
 LINE_COLUMNS = (
@@ -31,12 +45,17 @@ LINE_COLUMNS = (
     AccountLine.currency,
     AccountLine.method,
     AccountLine.corrects_id,
+    AccountLine.takes_back_id,
+    AccountLine.source_id,
 )
-_LINES = (
+_LINES: Any = (
     select(*LINE_COLUMNS)
     .where(AccountLine.patient_id == bindparam("patient_id"))
     .where(AccountLine.dated_on.between(bindparam("since"), bindparam("until")))
     .order_by(AccountLine.dated_on.desc(), AccountLine.entered_at.desc(), AccountLine.id)
+)
+_ONE: Any = select(*LINE_COLUMNS).where(
+    AccountLine.patient_id == bindparam("patient_id"), AccountLine.id == bindparam("line_id")
 )
 _BALANCE = select(func.coalesce(func.sum(AccountLine.amount_minor), 0)).where(
     AccountLine.patient_id == bindparam("patient_id"), AccountLine.dated_on <= bindparam("until")
@@ -59,9 +78,20 @@ def line_row(
     currency: str,
     method: str | None,
     corrects_id: UUID | None,
+    takes_back_id: UUID | None,
+    source_id: str | None,
 ) -> LineRow:
     """Of `LINE_COLUMNS`."""
-    return LineRow(id_, kind, description, dated_on, Money(int(minor), currency), method, corrects_id)
+    amount = Money(int(minor), currency)
+    return LineRow(id_, kind, description, dated_on, amount, method, corrects_id, takes_back_id, source_id)
+
+
+def row_of(line_id: UUID, patient_id: UUID) -> LineRow:
+    """A line of this patient's account. Raises NotFound."""
+    found = db.session.execute(_ONE, {"line_id": line_id, "patient_id": patient_id}).one_or_none()
+    if found is None:
+        raise NotFound("account line")
+    return line_row(*found)
 
 
 def lines_of_patient(patient_id: UUID, *, since: date = EVER, until: date = SOME_DAY) -> list[LineRow]:

@@ -5,11 +5,21 @@
 """
 
 from clinic.billing.accounts import AccountRow, Showing, accounts
-from clinic.billing.cash import DeskPayment, Towards, apply_credit, record_payment, refund_cash
+from clinic.billing.cash import (
+    LONGEST_REFERENCE,
+    OVER_THE_COUNTER,
+    DeskPayment,
+    Towards,
+    apply_credit,
+    record_payment,
+    refund_cash,
+)
 from clinic.billing.charges import charge, discount, write_off
 from clinic.billing.corrections import correct
 
 __all__ = [
+    "LONGEST_REFERENCE",
+    "OVER_THE_COUNTER",
     "AccountRow",
     "DeskPayment",
     "Showing",

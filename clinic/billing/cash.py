@@ -53,7 +53,7 @@ def record_payment(patient_id: UUID, payment: DeskPayment) -> UUID:
         patient_id,
         LineKind.PAYMENT,
         payment.amount,
-        f"{payment.method.capitalize()} {payment.reference}",
+        ": ".join(filter(None, (payment.method.capitalize(), payment.reference.strip()))),
         dated_on=payment.dated_on,
         method=payment.method,
     )

@@ -17,7 +17,6 @@ from clinic.invoices.allocating import (
 )
 from clinic.invoices.drafting import (
     BEING_PAID,
-    DUE_AFTER_DAYS,
     add_lines,
     discard,
     draft,
@@ -27,6 +26,7 @@ from clinic.invoices.drafting import (
     place,
     remove_line,
     unplace,
+    usual_due_day,
     void,
 )
 from clinic.invoices.questions import (
@@ -49,7 +49,6 @@ from clinic.invoices.rows import Invoice, InvoiceLine, InvoiceMailing, PaymentIn
 
 __all__ = [
     "BEING_PAID",
-    "DUE_AFTER_DAYS",
     "PAID",
     "ROWS",
     "TOTAL",
@@ -85,5 +84,6 @@ __all__ = [
     "rows_of",
     "unbilled_of",
     "unplace",
+    "usual_due_day",
     "void",
 ]

@@ -77,7 +77,7 @@ def issue(invoice_id: UUID, patient_id: UUID, due_on: date | None = None) -> int
     """
     invoice = _draft(invoice_id, patient_id)
     today = clock.today(clinics.current().time_zone)
-    due_on = due_on or today + timedelta(days=DUE_AFTER_DAYS)
+    due_on = due_on or usual_due_day()
     if due_on < today:
         raise Refused(_l("Enter a day that is not in the past."), field="due_on")
     if due_on > today + timedelta(days=LONGEST_TERM_DAYS):
@@ -91,6 +91,11 @@ def issue(invoice_id: UUID, patient_id: UUID, due_on: date | None = None) -> int
     db.session.flush()
     audit.record("invoice.issued", subject_id=invoice_id, patient_id=patient_id, number=invoice.number, due_on=due_on.isoformat())
     return invoice.number
+
+
+def usual_due_day() -> date:
+    """When an invoice that is issued today is due, if nobody says otherwise."""
+    return clock.today(clinics.current().time_zone) + timedelta(days=DUE_AFTER_DAYS)
 
 
 def void(invoice_id: UUID, patient_id: UUID, reason: str) -> None:

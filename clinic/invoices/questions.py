@@ -99,7 +99,7 @@ _OF_PATIENT = ROWS.where(Invoice.patient_id == bindparam("patient_id")).order_by
 _ISSUED_OF_PATIENT = _OF_PATIENT.where(Invoice.number.is_not(None))
 _ONE = _OF_PATIENT.add_columns(Invoice.voided_reason).where(Invoice.id == bindparam("id"))
 _ONE_ISSUED = _ONE.where(Invoice.number.is_not(None))
-_LINES = (
+_LINES: Any = (
     select(*LINE_COLUMNS)
     .join(InvoiceLine, (InvoiceLine.clinic_id == AccountLine.clinic_id) & (InvoiceLine.line_id == AccountLine.id))
     .where(InvoiceLine.invoice_id == bindparam("invoice_id"))
@@ -117,7 +117,7 @@ _PAYMENTS = (
     .order_by(AccountLine.dated_on, AccountLine.entered_at, AccountLine.id)
 )
 _Correction = aliased(AccountLine)
-_UNBILLED = (
+_UNBILLED: Any = (
     select(*LINE_COLUMNS)
     .outerjoin(InvoiceLine, (InvoiceLine.clinic_id == AccountLine.clinic_id) & (InvoiceLine.line_id == AccountLine.id))
     .outerjoin(

@@ -43,7 +43,7 @@ def test_cash_pays_the_oldest_the_chosen_or_none(app: Flask) -> None:
         assert (due(late), account.credit_of(paid)) == (usd(0), usd(1000))
         kept = pay(nell, 700, Towards.CREDIT)
         assert account.credit_of(kept) == usd(700)
-        assert account.lines_of_patient(nell)[0].description == "Cheque 1071"
+        assert account.lines_of_patient(nell)[0].description == "Cheque: 1071"
         assert pay(nell, 1, reference="") and account.balance_of_patient(nell, "usd") == usd(8000 - 7701)
 
 

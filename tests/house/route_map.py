@@ -67,6 +67,10 @@ _DOCUMENT = (
     "JOIN patients p ON (p.clinic_id, p.id) = (d.clinic_id, d.patient_id) WHERE p.name = :name AND "
 )
 _OF_PATIENT = "JOIN patients p ON (p.clinic_id, p.id) = (x.clinic_id, x.patient_id) WHERE p.name = :name"
+_LINE = (
+    "JOIN invoice_lines l ON (l.clinic_id, l.line_id) = (x.clinic_id, x.id) "
+    "JOIN invoices i ON (i.clinic_id, i.id) = (l.clinic_id, l.invoice_id)"
+)
 _FILE = (
     "JOIN messages m ON (m.clinic_id, m.conversation_id) = (x.clinic_id, x.id) "
     "JOIN message_attachments a ON (a.clinic_id, a.message_id) = (m.clinic_id, m.id)"
@@ -86,6 +90,14 @@ KINDS = {
     "payment_problem": "SELECT q.id FROM payment_problems q JOIN payments x ON (x.clinic_id, x.id) = (q.clinic_id, q.payment_id) "
     f"{_OF_PATIENT}",
     "saved_card": f"SELECT k.id FROM saved_cards k JOIN portal_access x USING (clinic_id, portal_user_id) {_OF_PATIENT}",
+    # The newest charge is not billed yet; the payment has credit left; the others stand on the newest invoice and the draft.
+    "account_line": f"SELECT x.id FROM account_lines x {_OF_PATIENT} AND x.kind = 'charge' AND x.corrects_id IS NULL "
+    "AND NOT EXISTS (SELECT FROM invoice_lines i WHERE (i.clinic_id, i.line_id) = (x.clinic_id, x.id))",
+    "payment_line": f"SELECT x.id FROM account_lines x {_OF_PATIENT} AND x.kind = 'payment' AND x.corrects_id IS NULL "
+    "AND NOT EXISTS (SELECT FROM allocations a WHERE (a.clinic_id, a.payment_line_id) = (x.clinic_id, x.id))",
+    "billed_line": f"SELECT x.id FROM account_lines x {_LINE} {_OF_PATIENT} AND x.kind = 'charge' AND x.corrects_id IS NULL "
+    "AND i.number IS NOT NULL ORDER BY i.number DESC",
+    "drafted_line": f"SELECT x.id FROM account_lines x {_LINE} {_OF_PATIENT} AND i.number IS NULL",
     "conversation": f"SELECT x.id FROM conversations x {_FILE} {_OF_PATIENT} ORDER BY a.id",
     "attachment": f"SELECT a.id FROM conversations x {_FILE} {_OF_PATIENT} ORDER BY a.id",
     "appointment_request": f"SELECT x.id FROM appointment_requests x {_OF_PATIENT} AND x.state = 'open'",

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from clinic import (
     access_holds,
+    account,
     appointments,
     coming_of_age,
     contacts,
@@ -48,6 +49,8 @@ class Found:
     cancelled: UUID = MADE_UP
     kind: UUID = MADE_UP
     invoices: dict[str, UUID] = field(default_factory=dict)
+    draft: UUID = MADE_UP
+    lines: dict[str, UUID] = field(default_factory=dict)
     batches: dict[str, UUID] = field(default_factory=dict)
     conversation: UUID = MADE_UP
     wish: UUID = MADE_UP
@@ -80,7 +83,10 @@ def prepare(running: Running) -> Found:
         found.kind = db.session.scalars(select(DocumentType.id).limit(1)).one()
         found.conversation = db.session.scalars(select(Conversation.id)).one()
         found.wish = db.session.scalars(select(AppointmentRequest.id)).one()
-        found.invoices = {each.status: each.id for each in invoices.of_patient(leo)}
+        rows = invoices.of_patient(leo, drafts=True)
+        found.draft = next(each.id for each in rows if each.number is None)
+        found.invoices = {str(each.status): each.id for each in rows if each.number}
+        found.lines = {each.kind: each.id for each in account.lines_of_patient(leo) if not each.corrects_id}
         for name in ("Hana Haddad", "Hugo Haddad"):
             contacts.add(zoe, ContactDetails(name, "haddads@family.example"), RelationshipKind.GRANDPARENT)
         pairs = [inside.pair(name, "Zoe Haddad").id for name in ("Hana Haddad", "Hugo Haddad")]

@@ -98,6 +98,32 @@ def warn(page: Page) -> None:
     )
 
 
+def of_the_books(leo: str, found: Found) -> list[Stop]:
+    books, bill = f"{leo}/account", f"{leo}/invoices"
+    return [
+        Stop("/accounts", "admin.accounts_list"),
+        Stop("/accounts?q=nobody", "admin.accounts_list"),
+        Stop(books, "admin.patient_account"),
+        Stop(f"{books}/charges/new", "admin.new_charge", press("Add the charge"), 422),
+        Stop(f"{books}/payments/new", "admin.new_payment"),
+        Stop(f"{books}/payments/new", "admin.new_payment", press("Record the payment"), 422),
+        Stop(f"{books}/reductions/new", "admin.new_reduction"),
+        Stop(f"{books}/reductions/new", "admin.new_reduction", press("Take it off"), 422),
+        *(Stop(f"{books}/lines/{each}", "admin.account_line") for each in found.lines.values()),
+        Stop(f"{books}/lines/{found.lines['charge']}/correction", "admin.line_correction"),
+        Stop(f"{books}/lines/{found.lines['charge']}/correction", "admin.line_correction", press("Correct this line"), 422),
+        Stop(f"{books}/lines/{found.lines['payment']}/refund", "admin.cash_refund"),
+        Stop(f"{books}/lines/{found.lines['payment']}/refund", "admin.cash_refund", press("Enter the refund"), 422),
+        Stop(f"{bill}/new", "admin.new_invoice"),
+        *(Stop(f"{bill}/{each}", "admin.invoice") for each in found.invoices.values()),
+        Stop(f"{bill}/{found.draft}", "admin.invoice"),
+        Stop(f"{bill}/{found.draft}/issuing", "admin.invoice_issuing"),
+        Stop(f"{bill}/{found.draft}/issuing", "admin.invoice_issuing", fill("Due on", "", "Issue the invoice"), 422),
+        Stop(f"{bill}/{found.invoices['open']}/voiding", "admin.invoice_voiding"),
+        Stop(f"{bill}/{found.invoices['open']}/voiding", "admin.invoice_voiding", press("Yes, void the invoice"), 422),
+    ]
+
+
 def of_ana(running: Running, found: Found) -> Walk:
     leo, options = f"/patients/{found.leo}", "/clinic-options"
     paper, zoes = f"{leo}/documents", f"/patients/{found.zoe}"
@@ -121,6 +147,9 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop(f"{options}/document-types/new", "admin.new_document_type"),
         Stop(f"{options}/document-types/new", "admin.new_document_type", press("Add"), 422),
         Stop(f"{options}/document-types/{found.kind}", "admin.document_type"),
+        Stop(f"{options}/billing", "admin.billing_settings_page"),
+        Stop(f"{options}/billing", "admin.billing_settings_page", fill("A second person confirms online refunds above", "x", "Save the billing settings"), 422),
+        *of_the_books(leo, found),
         Stop("/patients", "admin.patients_list"),
         Stop("/patients?q=nobody", "admin.patients_list"),
         Stop("/patients/new", "admin.new_patient"),
