@@ -162,7 +162,8 @@ class Desk:
 
     def events(self, *beginning: str) -> list[str]:
         with self.clinic_transaction():
-            rows = db.session.scalars(select(AuditEntry.event).order_by(AuditEntry.at, AuditEntry.id))
+            mine = select(AuditEntry.event).where(AuditEntry.patient_id == self.patient_id)
+            rows = db.session.scalars(mine.order_by(AuditEntry.at, AuditEntry.id))
             return [each for each in rows if each.startswith(beginning)]
 
 

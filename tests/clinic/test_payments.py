@@ -67,7 +67,7 @@ def test_several_invoices_are_paid_at_once_and_a_part_of_one_where_the_clinic_al
 
 
 def test_an_amount_on_the_account_goes_to_what_was_due_first_and_the_rest_is_credit(desk: Desk) -> None:
-    later, sooner = desk.invoice(5000), desk.invoice(3000, due_on=clock.now().date())
+    later, sooner = desk.invoice(5000), desk.invoice(3000, due_in=0)
     payment = desk.paid(amount=10000)
     assert (desk.due(later), desk.due(sooner), desk.credit(payment), desk.balance()) == (0, 0, 2000, -2000)
     assert desk.problems() == []
@@ -126,7 +126,7 @@ def test_a_second_person_is_told_that_it_is_being_paid(desk: Desk) -> None:
 
 
 def test_an_amount_on_the_account_passes_over_what_is_being_paid(desk: Desk) -> None:
-    first, second = desk.invoice(3000, due_on=clock.now().date()), desk.invoice(5000)
+    first, second = desk.invoice(3000, due_in=0), desk.invoice(5000)
     desk.begin(first)
     desk.paid(amount=8000)
     assert (desk.due(first), desk.due(second)) == (3000, 0)
