@@ -31,6 +31,7 @@ from clinic.payments.facts import DISPUTES, REFUNDS
 from clinic.stripe_gateway import DisputeFacts, IntentFacts, RefundFacts, StripeFault, StripeRefused
 from tenancy import clock, jobs
 from tenancy.database import db, transaction
+from tenancy.errors import Conflict
 from tenancy.tenant import Role
 
 # How far back Stripe's lists are read. A payment is decided within days, a refund may fail for months, and a bank may
@@ -98,7 +99,9 @@ def _compare(account_id: str) -> Outcome:
     try:
         for intent_id in _differing(account_id, known):
             compared += 1
-            corrected += intent_id is not None and _look_at_intent(account_id, intent_id)
+            if intent_id:
+                was_corrected = _look_at_intent(account_id, intent_id)
+                corrected, is_complete = corrected + bool(was_corrected), is_complete and was_corrected is not None
     except StripeRefused as refused:  # an account that was taken from us: nothing can be compared any more
         log.warning("Stripe does not show account %s: %s", account_id, refused.code)
     except StripeFault as fault:
@@ -141,11 +144,15 @@ def _is_dispute_news(dispute: DisputeFacts, known: Known) -> bool:
     return dispute.intent_id in known.payments and known.disputes.get(dispute.id) != DISPUTES.get(dispute.status)
 
 
-def _look_at_intent(account_id: str, intent_id: str) -> bool:
-    """Whether our rows were changed by it."""
+def _look_at_intent(account_id: str, intent_id: str) -> bool | None:
+    """Whether our rows were changed by it; None if others were at it all the while: the other payments go on."""
     with transaction():
         before = _looks(intent_id)
-    payments.look_at_intent(account_id, intent_id)
+    try:
+        payments.look_at_intent(account_id, intent_id)
+    except Conflict as conflict:
+        log.warning("The payment of %s waits: %s", intent_id, conflict)
+        return None
     with transaction():
         return _looks(intent_id) != before
 

@@ -7,6 +7,7 @@ Nothing that is entered is ever undone by something older: what succeeded stays 
 
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from clinic.money import Money
 from clinic.payments.facts import DISPUTES, REFUNDS, Facts, OurDispute, OurRefund, Ours
@@ -112,8 +113,7 @@ def steps(ours: Ours, facts: Facts) -> list[Step]:
         return [differing]
     taken: list[Step] = [*_names(ours, facts), *_status(ours, facts)]
     if ours.status == PaymentStatus.SUCCEEDED or any(isinstance(each, Receive) for each in taken):
-        for refund in sorted(facts.refunds, key=lambda each: (each.created_at, each.id)):
-            taken += _refund(ours, refund)
+        taken += _refunds(ours, facts)
         for dispute in sorted(facts.disputes, key=lambda each: (each.created_at, each.id)):
             taken += _dispute(ours, dispute)
     return taken
@@ -163,13 +163,23 @@ def _never_heard_of(ours: Ours, facts: Facts) -> list[Step]:
     return [Move(PaymentStatus.ENDED)] if age > NEVER_OPENED_AFTER else []
 
 
-def _refund(ours: Ours, facts: RefundFacts) -> list[Step]:
+def _refunds(ours: Ours, facts: Facts) -> list[Step]:
+    taken: list[Step] = []
+    spoken_for: set[UUID] = set()  # of a row of ours there is one refund, however many carry its mark
+    for refund in sorted(facts.refunds, key=lambda each: (each.created_at, each.id)):
+        known = _known_refund(ours, refund, spoken_for)
+        if known:
+            spoken_for.add(known.id)
+        taken += _refund(ours, refund, known)
+    return taken
+
+
+def _refund(ours: Ours, facts: RefundFacts, known: OurRefund | None) -> list[Step]:
     status = REFUNDS.get(facts.status)
     if status is None:
         return [Report(ProblemKind.REFUND_UNCLEAR, facts.id, facts.amount)]
     if facts.amount.currency != ours.amount.currency:
         return [Report(ProblemKind.DIFFERS, facts.id, facts.amount)]
-    known = _known_refund(ours, facts)
     taken: list[Step] = []
     if known is None or known.stripe_refund_id is None or RANK[status] > RANK[known.status]:
         taken.append(NoteRefund(facts, status, known))
@@ -180,11 +190,11 @@ def _refund(ours: Ours, facts: RefundFacts) -> list[Step]:
     return taken
 
 
-def _known_refund(ours: Ours, facts: RefundFacts) -> OurRefund | None:
+def _known_refund(ours: Ours, facts: RefundFacts, spoken_for: set[UUID]) -> OurRefund | None:
     """By Stripe's id; else the row that asked for it, if it still waits for an answer and for this amount."""
     by_id = next((each for each in ours.refunds if each.stripe_refund_id == facts.id), None)
     asked = (each for each in ours.refunds if each.stripe_refund_id is None and each.amount == facts.amount)
-    return by_id or next((each for each in asked if facts.our_id and each.id == facts.our_id), None)
+    return by_id or next((each for each in asked if each.id == facts.our_id and each.id not in spoken_for), None)
 
 
 def _dispute(ours: Ours, facts: DisputeFacts) -> list[Step]:

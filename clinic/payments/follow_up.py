@@ -4,6 +4,8 @@ Enough by itself: with every event of Stripe's lost, each payment is looked at a
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import exists, select
@@ -20,6 +22,7 @@ from clinic.portal_users import END_CHECKOUTS, IS_LIVE, PortalAccess, PortalUser
 from clinic.stripe_gateway import StripeRefused, StripeUnknown
 from tenancy import clock, jobs
 from tenancy.database import db, transaction
+from tenancy.errors import Conflict
 from tenancy.tenant import Role
 
 LOOK = "payments.look"
@@ -52,22 +55,27 @@ def look_again() -> None:
     """Each minute. What Stripe does not answer is asked again later, and is not failed by it."""
     for payment_id in _due():
         try_to_look(payment_id)
+    with transaction():
+        unsent = refunds.unsent()
+    for refund_id, payment_id in unsent:
+        _try(payment_id, partial(refunds.send, refund_id, payment_id))
     try:
-        with transaction():
-            unsent = refunds.unsent()
-        for refund_id, payment_id in unsent:
-            refunds.send(refund_id, payment_id)
         end_checkouts()
     except StripeUnknown as unknown:
-        log.warning("Stripe did not answer, so refunds and checkouts wait: %s", unknown)
+        log.warning("Stripe did not answer, so checkouts wait: %s", unknown)
 
 
 def try_to_look(payment_id: UUID) -> bool:
     """Whether anything was written. A payment that Stripe will not show any more is told to the clinic."""
+    return _try(payment_id, partial(agreeing.bring_up_to_date, payment_id))
+
+
+def _try(payment_id: UUID, asks: Callable[[], object]) -> bool:
+    """Whether `asks` brought anything. What stands in the way of one payment is not in the way of the others."""
     try:
-        return agreeing.bring_up_to_date(payment_id)
-    except StripeUnknown as unknown:
-        log.warning("Stripe did not answer about payment %s: %s", payment_id, unknown)
+        return bool(asks())
+    except (StripeUnknown, Conflict) as unknown:
+        log.warning("Payment %s waits: %s", payment_id, unknown)
     except StripeRefused as refused:
         log.warning("Stripe does not show payment %s: %s", payment_id, refused.code)
         with transaction():

@@ -171,6 +171,16 @@ def test_the_answer_that_was_lost_is_known_again_by_our_id_and_amount() -> None:
         assert isinstance(note, NoteRefund) and note.ours == ours
 
 
+def test_two_refunds_with_one_mark_are_two() -> None:
+    """Lost: the second overwrites which of Stripe's refunds the first was, and the account can never be brought to agree."""
+    known = replace(SUCCEEDED, refunds=(WAITING,))
+    both = (refund("re_1", our_id=ASKED), refund("re_2", our_id=ASKED))
+    taken = told(known, facts(checkout(), intent(), refunds=both))
+    notes = [(each.facts.id, each.ours) for each in taken if isinstance(each, NoteRefund)]
+    assert notes == [("re_1", WAITING), ("re_2", None)]
+    assert [each.stripe_refund_id for each in taken if isinstance(each, GiveBack)] == ["re_1", "re_2"]
+
+
 OPENED = OurDispute("dp_1", DisputeStatus.OPEN)
 
 
@@ -320,7 +330,7 @@ def agree_however_they_look(said: list[Facts], moments: list[int]) -> None:
 
 
 def test_planted_a_refund_that_is_entered_whenever_it_is_heard_of_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    always = lambda ours, said: [NoteRefund(said, RefundStatus.SUCCEEDED, None), GiveBack(said.id, said.amount)]  # noqa: E731
+    always = lambda ours, said, known: [NoteRefund(said, RefundStatus.SUCCEEDED, None), GiveBack(said.id, said.amount)]  # noqa: E731
     said = [PAID, replace(PAID, refunds=(refund(),))]
     agree_however_they_look(said, [1, 1, 0])
     monkeypatch.setattr(agreement, "_refund", always)
