@@ -20,6 +20,7 @@ ROWS = {
     "T05": "stateful model of who may read what",
     "T06": "inside one clinic: revocation and switches",
     "T07": "session replay",
+    "T11": "killed at every step of a payment",
     "T12": "token life",
     "T13": "host header",
     "T14": "poisoned mail link",
