@@ -23,6 +23,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     passkeys,
     patients,
     payment_processing,
+    payments,
     portal_access,
     portal_settings,
     portal_users,

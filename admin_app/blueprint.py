@@ -44,7 +44,7 @@ admin = Blueprint("admin", __name__, subdomain="admin", url_prefix="/<portal_slu
 PLACES = {
     "home": (),
     "patients_list": ("patients", "coming-of-age"),
-    "accounts_list": ("accounts",),
+    "accounts_list": ("accounts", "billing"),
     "conversations_list": ("conversations",),
     "appointment_requests_list": ("appointment-requests",),
     "clinic_options": ("clinic-options",),

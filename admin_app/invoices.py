@@ -13,9 +13,10 @@ from admin_app import words
 from admin_app.account import SAY_WHY, today
 from admin_app.blueprint import admin, go, page, too_late
 from admin_app.guards import needs
-from clinic import account, billing, invoices, money, patients
+from clinic import account, billing, invoices, money, patients, payments
 from clinic.account import LONGEST_DESCRIPTION, LineRow
 from clinic.staff import Right
+from clinic.stripe_gateway import StripeUnknown
 from tenancy.database import transaction
 from tenancy.errors import Conflict, Refused
 from ui.forms import DateField, PorticoForm, at_most, required
@@ -150,12 +151,16 @@ def invoice_voiding(patient_id: UUID, invoice_id: UUID) -> AnyResponse:
     form = VoidingForm()
     if form.validate_on_submit():
         try:
+            payments.end_checkouts_of(invoice_id)
             with transaction():
                 invoices.void(invoice_id, patient_id, form.reason.data)
         except Refused as refusal:
             form.refuse(refusal)
         except Conflict as conflict:
             too_late(conflict)
+            return go("invoice", patient_id=patient_id, invoice_id=invoice_id)
+        except StripeUnknown:
+            flash(_("Somebody is about to pay it, and Stripe does not answer just now. Try again in a minute."), "error")
             return go("invoice", patient_id=patient_id, invoice_id=invoice_id)
         else:
             flash(_("The invoice is void. What was paid is credit."), "success")

@@ -5,10 +5,11 @@ from uuid import UUID
 from flask import render_template
 from flask_babel import lazy_gettext as _l
 
-from clinic import account, invoices, portal_home
+from clinic import account, invoices, payments, portal_home
 from clinic.account import LineKind
 from clinic.invoices import InvoiceStatus
 from portal_app import guards, wayfinding
+from portal_app.payments import STATUSES as PAYMENT_STATUSES
 from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import NotFound
@@ -41,6 +42,9 @@ def show(patient_id: UUID) -> str:
             lines = account.lines_of_patient(patient.id)
         if patient.shows_invoices:
             issued = invoices.of_patient(patient.id)
+        owes = any(each.is_payable for each in issued) or (balance is not None and balance.minor > 0)
+        may_pay = owes and payments.find_account() is not None
+        own = payments.unfinished_of_patient(patient.id)
     return render_template(
         "portal/billing/account.html",
         patient=patient,
@@ -50,6 +54,9 @@ def show(patient_id: UUID) -> str:
         kinds=LINE_KINDS,
         statuses=STATUSES,
         as_of=clock.now(),
+        may_pay=may_pay,
+        own=own,
+        payment_statuses=PAYMENT_STATUSES,
     )
 
 
@@ -60,6 +67,7 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> str:
         if not patient.shows_invoices:
             raise NotFound("invoice")
         found = invoices.get_of_patient(invoice_id, patient.id)
+        may_pay = payments.find_account() is not None
     return render_template(
         "portal/billing/invoice.html",
         patient=patient,
@@ -67,4 +75,5 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> str:
         lines=found.lines + found.payments,
         kinds=LINE_KINDS,
         status=STATUSES[found.invoice.status],
+        may_pay=may_pay,
     )

@@ -62,7 +62,9 @@ def new(patient_id: UUID) -> Any:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_billing(patient_id))
         issued = {each.id: each for each in invoices.of_patient(patient_id)}
-        payable = [(issued[each], due) for each, due in invoices.payable_of(patient_id)]
+        open_ones = invoices.payable_of(patient_id)
+        own_held = invoices.being_paid(each for each, _due in open_ones)
+        payable = [(issued[each], due) for each, due in open_ones if each not in own_held]
         allows_partial = billing_settings.allows_partial()
         takes_payments = payments.find_account() is not None
         own = payments.unfinished_of_patient(patient_id)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from clinic import account, actors, billing_settings, demo, invoices, payments, stripe_gateway
 from clinic.account import AccountLine
 from clinic.audit import AuditEntry
+from clinic.invoices import Invoice
 from clinic.money import Money
 from clinic.payment_processing import PaymentAccount, find_present
 from clinic.payments import Payment, PaymentProblem, Wish
@@ -72,9 +73,13 @@ class Desk:
 
     # What they do
 
-    def invoice(self, *minors: int, **values: Any) -> UUID:
+    def invoice(self, *minors: int, due_in: int = 30, due_on: date | None = None) -> UUID:
+        """Issued today; due on any day, also one that is past."""
         with self.staff():
-            return books.invoice(self.patient_id, *minors, **values)
+            made = books.invoice(self.patient_id, *minors, due_in=due_in)
+            if due_on:
+                db.session.get_one(Invoice, (self.clinic.id, made)).due_on = due_on
+            return made
 
     def begin(self, *invoice_ids: UUID, amount: int | None = None, payment_id: UUID | None = None, **values: Any) -> UUID:
         payer = values.pop("payer", None)

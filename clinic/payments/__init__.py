@@ -8,6 +8,7 @@ together are `agreeing`, which webhooks, the jobs of `follow_up` and the reconci
 """
 
 from clinic.payments.agreeing import bring_up_to_date, look_at_checkout, look_at_intent
+from clinic.payments.autopay import AutopayRow
 from clinic.payments.beginning import (
     KEY_IN_USE,
     Wish,
@@ -21,19 +22,21 @@ from clinic.payments.beginning import (
     refused,
 )
 from clinic.payments.cards import CardRow
+from clinic.payments.charging import pay_what_is_due
 from clinic.payments.follow_up import end_checkout, end_checkouts_of, look_again, look_soon, try_to_look
 from clinic.payments.looking import get
 from clinic.payments.problems import ProblemKind, ProblemRow
 from clinic.payments.questions import (
     DisputeRow,
+    DisputeToAnswer,
     GivenBack,
     PaymentRow,
     RefundRow,
     disputes_of,
+    disputes_to_answer,
     given_back,
     of_id,
     of_patient,
-    open_disputes,
     refundable,
     refunds_of,
     unfinished_of_patient,
@@ -63,10 +66,12 @@ __all__ = [
     "Autopay",
     "AutopayEnding",
     "AutopayNotice",
+    "AutopayRow",
     "CardRow",
     "Dispute",
     "DisputeRow",
     "DisputeStatus",
+    "DisputeToAnswer",
     "GivenBack",
     "Payment",
     "PaymentProblem",
@@ -85,6 +90,7 @@ __all__ = [
     "bring_up_to_date",
     "called_off",
     "disputes_of",
+    "disputes_to_answer",
     "end_checkout",
     "end_checkouts_of",
     "find_account",
@@ -98,9 +104,9 @@ __all__ = [
     "may_ask_again",
     "of_id",
     "of_patient",
-    "open_disputes",
     "opened",
     "order_of",
+    "pay_what_is_due",
     "refundable",
     "refunds_of",
     "refused",

@@ -31,7 +31,7 @@ def bring_up_to_date(payment_id: UUID) -> bool:
                 known = looking.ours(get(payment_id))
             facts = looking.look(known)
             with transaction():
-                payment = _held(payment_id)
+                payment = held(payment_id)
                 if payment.looks == known.looks:
                     return _agree(payment, facts)
     raise Conflict("Others brought this payment up to date meanwhile.")
@@ -81,7 +81,7 @@ def _adopt_as(
         return None
     with actors.acting(actors.SYSTEM), transaction():
         payment = db.session.scalars(select(Payment).where(Payment.id == named)).one_or_none()
-        payment = _held(named) if payment else None
+        payment = held(named) if payment else None
         if payment is None or not _fits(payment, account_id, checkout, intent):
             problems.report(ProblemKind.UNKNOWN, found.id, payment.id if payment else None, found.amount)
             return None
@@ -100,7 +100,7 @@ def _fits(payment: Payment, account_id: str, checkout: CheckoutFacts | None, int
     return is_same == (found.amount.minor, found.amount.currency, account_id) and not (has_other_page or has_other_intent)
 
 
-def _held(payment_id: UUID) -> Payment:
+def held(payment_id: UUID) -> Payment:
     """The payment, with its patient's account held first."""
     account.lock(get(payment_id).patient_id)
     return get(payment_id, lock=True)

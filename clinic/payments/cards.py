@@ -1,20 +1,24 @@
 """Saved cards: of the portal user who saved one, on the Stripe account it was saved on. What a card is, Stripe alone knows."""
 
+import logging
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from clinic import audit
+from clinic import audit, stripe_gateway
 from clinic.payments import autopay
-from clinic.payments.rows import AutopayEnding, Payment, SavedCard, StripeCustomer
-from clinic.stripe_gateway import ChargeFacts
-from tenancy import clock, tenant
-from tenancy.database import db
-from tenancy.errors import Conflict, NotFound
+from clinic.payments.rows import Payment, SavedCard, StripeCustomer
+from clinic.stripe_gateway import ChargeFacts, StripeRefused
+from tenancy import clock, jobs, tenant
+from tenancy.database import db, transaction
+from tenancy.errors import NotFound
+from tenancy.tenant import Role
+
+DETACH = "payments.detach_card"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,23 @@ def keep(payment: Payment, charge: ChargeFacts) -> None:
         audit.record("saved_card.kept", subject_id=payment.portal_user_id)
 
 
-def remove(card_id: UUID) -> CardRow:
+def remove(card_id: UUID) -> None:
     """The signed-in portal user's card is charged no more; what was to be paid with it stops. Raises NotFound."""
-    row = get_mine(card_id)
+    get_mine(card_id)
     card = db.session.scalars(select(SavedCard).where(SavedCard.id == card_id)).one()
-    if card.removed_at:
-        raise Conflict(_l("This card was removed already."))
     card.removed_at = clock.now()
     db.session.flush()
-    autopay.stop_of_card(card_id, AutopayEnding.CARD_REMOVED)
+    autopay.stop_of_card(card_id)
+    jobs.enqueue(DETACH, card_id=str(card_id))
     audit.record("saved_card.removed", subject_id=card.portal_user_id)
-    return row
+
+
+@jobs.in_clinic(DETACH, Role.STAFF, retry=jobs.PATIENT)
+def detach(card_id: str) -> None:
+    """Stripe forgets it too. Raises StripeUnknown."""
+    with transaction():
+        card = db.session.scalars(select(SavedCard).where(SavedCard.id == UUID(card_id))).one()
+    try:
+        stripe_gateway.detach_card(card.account_id, card.payment_method_id)
+    except StripeRefused as refused:  # it was forgotten before, or the account is ours no more
+        log.warning("Stripe did not detach a card: %s", refused.code)

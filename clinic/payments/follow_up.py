@@ -8,17 +8,18 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from clinic import invoices, stripe_gateway
 from clinic.invoices import PaymentInvoice
-from clinic.payments import agreeing, claims, problems, refunds
+from clinic.payments import agreeing, autopay, claims, problems, refunds
 from clinic.payments.beginning import UNPAID, called_off
 from clinic.payments.looking import get
+from clinic.payments.payers import may_pay
 from clinic.payments.problems import ProblemKind
 from clinic.payments.rows import UNFINISHED, Payment, PaymentWay
 from clinic.payments.waiting import next_look
-from clinic.portal_users import END_CHECKOUTS, IS_LIVE, PortalAccess, PortalUser
+from clinic.portal_users import END_CHECKOUTS
 from clinic.stripe_gateway import StripeRefused, StripeUnknown
 from tenancy import clock, jobs
 from tenancy.database import db, transaction
@@ -43,8 +44,9 @@ def look_soon(payment_id: UUID) -> None:
 
 @jobs.in_clinic(END_CHECKOUTS, Role.STAFF, retry=jobs.PATIENT)
 def end_checkouts() -> None:
-    """Of those who may not pay any more, and for what is not owed any more. Raises StripeUnknown."""
+    """Of those who may not pay any more, whose autopay stops too, and for what is not owed any more. Raises StripeUnknown."""
     with transaction():
+        autopay.stop_unlinked()
         needless = _needless()
     for payment_id in needless:
         end_checkout(payment_id)
@@ -127,17 +129,7 @@ def _due() -> list[UUID]:
 
 
 def _needless() -> list[UUID]:
-    may_pay = exists().where(
-        PortalAccess.portal_user_id == Payment.portal_user_id,
-        PortalAccess.patient_id == Payment.patient_id,
-        PortalAccess.clinic_id == Payment.clinic_id,
-        PortalAccess.billing,
-        IS_LIVE,
-        PortalUser.clinic_id == Payment.clinic_id,
-        PortalUser.id == Payment.portal_user_id,
-        PortalUser.deactivated_at.is_(None),
-    )
-    unpaid = select(Payment.id, Payment.way, may_pay).where(Payment.status.in_(UNPAID), Payment.way != PaymentWay.AUTOPAY)
+    unpaid = select(Payment.id, Payment.way, may_pay(Payment)).where(Payment.status.in_(UNPAID), Payment.way != PaymentWay.AUTOPAY)
     return [
         payment_id
         for payment_id, way, may in db.session.execute(unpaid.order_by(Payment.started_at))

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select
 
 from clinic.money import Money
+from clinic.patients import Patient
 from clinic.payments.rows import UNFINISHED, Dispute, DisputeStatus, Payment, PaymentStatus, Refund, RefundStatus
 from tenancy import tenant
 from tenancy.database import db
@@ -68,6 +69,17 @@ class DisputeRow:
     evidence_due_at: datetime | None
     opened_at: datetime
     closed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DisputeToAnswer:
+    payment_id: UUID
+    patient_id: UUID
+    patient_name: str
+    amount: Money
+    status: str
+    evidence_due_at: datetime | None
+    opened_at: datetime
 
 
 _PAYMENTS: Any = select(
@@ -157,10 +169,23 @@ def disputes_of(payment_ids: list[UUID]) -> list[DisputeRow]:
     return _disputes(_DISPUTES.where(Dispute.payment_id.in_(payment_ids)))
 
 
-def open_disputes() -> list[DisputeRow]:
+def disputes_to_answer() -> list[DisputeToAnswer]:
     """Inquiries too; what is to be answered first comes first."""
     is_open = Dispute.status.in_((DisputeStatus.INQUIRY, DisputeStatus.OPEN))
-    return _disputes(_DISPUTES.where(is_open).order_by(None).order_by(Dispute.evidence_due_at.nulls_last(), Dispute.id))
+    rows = db.session.execute(
+        select(
+            Dispute.payment_id, Patient.id, Patient.name, Dispute.amount_minor, Dispute.currency, Dispute.status,
+            Dispute.evidence_due_at, Dispute.opened_at,
+        )
+        .join(Payment, (Payment.clinic_id == Dispute.clinic_id) & (Payment.id == Dispute.payment_id))
+        .join(Patient, (Patient.clinic_id == Payment.clinic_id) & (Patient.id == Payment.patient_id))
+        .where(is_open)
+        .order_by(Dispute.evidence_due_at.nulls_last(), Dispute.id)
+    )  # fmt: skip
+    return [
+        DisputeToAnswer(payment_id, patient_id, name, Money(minor, currency), status, evidence_due_at, opened_at)
+        for payment_id, patient_id, name, minor, currency, status, evidence_due_at, opened_at in rows
+    ]
 
 
 def refundable(payment: PaymentRow) -> Money:

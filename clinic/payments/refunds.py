@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from clinic import account, actors, audit, billing_settings, stripe_gateway
 from clinic.money import Money
+from clinic.patients import Patient
 from clinic.payments import agreeing, looking, questions
 from clinic.payments.rows import Dispute, DisputeStatus, Payment, PaymentStatus, Refund, RefundStatus
 from clinic.stripe_gateway import StripeRefused
@@ -34,8 +35,8 @@ class UnconfirmedRow:
     id: UUID
     payment_id: UUID
     patient_id: UUID
+    patient_name: str
     amount: Money
-    asked_by_id: UUID | None
 
 
 def get(refund_id: UUID, payment_id: UUID) -> Refund:
@@ -126,14 +127,15 @@ def unsent() -> list[tuple[UUID, UUID]]:
 def unconfirmed() -> list[UnconfirmedRow]:
     """Those that wait for a second person, the oldest first."""
     rows = db.session.execute(
-        select(Refund.id, Refund.payment_id, Payment.patient_id, Refund.amount_minor, Refund.currency, Refund.asked_by_id)
+        select(Refund.id, Refund.payment_id, Patient.id, Patient.name, Refund.amount_minor, Refund.currency)
         .join(Payment, (Payment.clinic_id == Refund.clinic_id) & (Payment.id == Refund.payment_id))
+        .join(Patient, (Patient.clinic_id == Payment.clinic_id) & (Patient.id == Payment.patient_id))
         .where(Refund.status == RefundStatus.UNCONFIRMED)
         .order_by(Refund.asked_at, Refund.id)
     )
     return [
-        UnconfirmedRow(id_, payment_id, patient_id, Money(minor, currency), asked_by_id)
-        for id_, payment_id, patient_id, minor, currency, asked_by_id in rows
+        UnconfirmedRow(id_, payment_id, patient_id, name, Money(minor, currency))
+        for id_, payment_id, patient_id, name, minor, currency in rows
     ]
 
 

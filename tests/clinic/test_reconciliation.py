@@ -16,6 +16,7 @@ from clinic.payments import problems, refunds
 from clinic.reconciliation import Outcome
 from clinic.stripe_gateway import CheckoutOrder, StripeUnknown, line
 from tenancy import clock
+from tests.access import recorded
 from tests.paying import BACK, Desk, at_elm, use_account
 from tests.stripe_fake.client import StripeFake
 
@@ -187,4 +188,4 @@ def say_how_it_stands(app: Flask, desk: Desk) -> None:
     third = runner.invoke(args=["payments", "reconcile"])
     assert third.exit_code == 1 and "elm-street: " in third.output and "1 new" in third.output and "oak-hill" in third.output
     assert runner.invoke(args=["payments", "reconcile", "nowhere"]).exit_code == 1
-    assert desk.events("payments.reconciled")
+    assert recorded(app, "payments.reconciled")[0] == {"compared": 2, "corrected": 1, "told": 0}

@@ -280,6 +280,8 @@ def pay(app: Flask, slug: str) -> None:
             begun = {"patient_id": patient_id, "portal_user_id": user_id, "way": "checkout", "amount_minor": 500, "currency": "usd"}
             begun |= {"account_id": "acct_nowhere", "started_at": now, "next_look_at": now + timedelta(days=9)}
             line = account.enter(patient_id, LineKind.PAYMENT, Money(500, "usd"), "Paid online", method=Method.CARD)
+            # Given back over the counter, so that the account is as it was.
+            account.enter(patient_id, LineKind.REFUND, Money(500, "usd"), "Given back", takes_back_id=line)
             paid = Payment(id=uuid4(), status="succeeded", line_id=line, method="card", card="Visa 4242", ended_at=now, **begun)
             db.session.add_all([Payment(**begun), paid])
             db.session.flush()

@@ -23,7 +23,7 @@ from wsgi import create_app
 
 RIGHTS = {
     **{"staff": set(), "staff halfway": set(), "own": set(), "records": {Right.RECORDS}, "admin": {Right.ADMIN}},
-    **{"signing": {Right.RECORDS, Right.SIGNING}},
+    **{"signing": {Right.RECORDS, Right.SIGNING}, "books": {Right.BILLING}},
 }
 DECLARED = route_map.declared()
 

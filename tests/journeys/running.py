@@ -109,6 +109,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "PORTICO_OPERATOR": settings.operator or "",
         "PORTICO_TRUSTED_PROXY": settings.trusted_proxy or "",
         "DATABASE_URL": settings.database_url,
+        "STRIPE_API_KEY": settings.stripe_api_key or "",
+        "STRIPE_WEBHOOK_SECRET": settings.stripe_webhook_secret or "",
+        "STRIPE_API_BASE": settings.stripe_api_base or "",
     }
 
 

@@ -19,12 +19,15 @@ from clinic import (
     portal_users,
     staff,
 )
+from clinic.account import LineKind, Method
 from clinic.appointment_requests import AppointmentRequest
 from clinic.appointments import Appointment
 from clinic.contacts import ContactDetails, RelationshipKind
 from clinic.conversations import Conversation
 from clinic.document_types import DocumentType
 from clinic.documents import Document
+from clinic.money import Money
+from clinic.payments import Dispute, Payment, PaymentProblem, PaymentStatus, Refund, SavedCard
 from clinic.staff import StaffRole
 from tenancy import clock
 from tenancy.database import db
@@ -52,6 +55,7 @@ class Found:
     draft: UUID = MADE_UP
     lines: dict[str, UUID] = field(default_factory=dict)
     batches: dict[str, UUID] = field(default_factory=dict)
+    payments: dict[str, UUID] = field(default_factory=dict)
     conversation: UUID = MADE_UP
     wish: UUID = MADE_UP
     hana: UUID = MADE_UP
@@ -98,7 +102,31 @@ def prepare(running: Running) -> Found:
         found.batches["working"] = working.id
         db.session.flush()
     _hold_up(running, found)
+    _pay(running, found)
     return found
+
+
+def _pay(running: Running, found: Found) -> None:
+    """Maria's payments for Leo, in each state, one with a refund that waits and one that is disputed; a card of hers."""
+    now = clock.now()
+    with inside.inside(running.app, demo.ELM):
+        begun = {"patient_id": found.leo, "portal_user_id": found.users["maria"], "way": "checkout", "amount_minor": 500, "currency": "usd"}
+        begun |= {"account_id": "acct_nowhere", "started_at": now, "next_look_at": now + timedelta(days=9)}
+        line = account.enter(found.leo, LineKind.PAYMENT, Money(500, "usd"), "Paid online", method=Method.CARD)
+        made = {"line_id": line, "method": "card", "card": "Visa 4242"}
+        for status in PaymentStatus:
+            payment = Payment(id=uuid4(), status=status, **begun, **(made if status == PaymentStatus.SUCCEEDED else {}))
+            db.session.add(payment)
+            found.payments[str(status)] = payment.id
+        db.session.flush()
+        paid, asked = found.payments["succeeded"], {"amount_minor": 100, "currency": "usd"}
+        card = {"portal_user_id": found.users["maria"], "account_id": "acct_nowhere", "customer_id": "cus_1", "label": "Visa 4242"}
+        db.session.add_all([
+            Refund(payment_id=paid, status="unconfirmed", reason="Billed twice", asked_at=now, **asked),
+            Dispute(payment_id=paid, stripe_dispute_id="dp_1", status="inquiry", reason="fraudulent", opened_at=now, **asked),
+            PaymentProblem(kind="credited", object_id=str(paid), payment_id=paid, found_at=now, **asked),
+            SavedCard(payment_method_id="pm_1", saved_at=now, **card),
+        ])  # fmt: skip
 
 
 def _hold_up(running: Running, found: Found) -> None:

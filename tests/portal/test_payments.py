@@ -115,6 +115,7 @@ def test_another_tab_leads_to_what_was_begun_before(desk: Desk, maria: Visitor) 
     payment, url = start(desk, maria, invoice)
     answer = maria.post(pay_page(desk), {"payment_id": str(uuid4()), "invoices": [str(invoice)]})
     assert answer.headers["Location"].endswith(f"/payments/{payment}")
+    assert str(invoice) not in maria.read(pay_page(desk))  # it is not offered meanwhile
     page = maria.read(answer.headers["Location"])
     assert "not paid yet" in page and "Go on to the payment page" in page
     assert maria.post(f"/patients/{desk.patient_id}/payments/{payment}/checkout").headers["Location"] == url
