@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from clinic import demo, invitation_batches, invitations, patients, portal_settings, portal_users, staff
+from clinic import demo, invitation_batches, invitations, patients, portal_settings, portal_users, sign_in, staff
 from clinic.audit import AuditEntry
 from clinic.contacts import ContactDetails, RelationshipKind, add
 from clinic.mailed_links import LinkState
@@ -53,6 +53,9 @@ def test_the_right_birth_date_and_a_password_let_the_family_in(app: Flask) -> No
     assert outcome.session_token
     assert look(app, key).state == LinkState.USED
     assert state_of(app) == PortalUserState.ACTIVE
+    with inside(app, demo.ELM, Role.DOOR):
+        assert newest_link(Purpose.INVITATION).state == LinkState.USED
+        assert sign_in.portal_user(GRACE, GOOD).token
     assert accept(app, key).session_token is None
     assert "invitation.accepted" in events(app)
 
