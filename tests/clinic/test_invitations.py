@@ -179,9 +179,11 @@ def test_only_an_expired_link_is_renewed(app: Flask) -> None:
     """The button of an old page, pressed after a newer letter came, mails nothing more."""
     key = send_link(app, demo.ELM, Purpose.INVITATION)
     before = len(letters(app, demo.ELM))
-    with inside(app, demo.ELM, Role.DOOR):
-        invitations.renew(key)
-    assert len(letters(app, demo.ELM)) == before
+    for passed, sent in ((timedelta(minutes=6), 0), (timedelta(days=7, minutes=1), 1)):
+        with clock.moved(passed):
+            with inside(app, demo.ELM, Role.DOOR):
+                invitations.renew(key)
+            assert len(letters(app, demo.ELM)) == before + sent
 
 
 def test_who_asks_again_at_once_has_the_letter_that_is_on_its_way(app: Flask) -> None:
@@ -219,7 +221,8 @@ def test_asking_again_gives_nobody_more_tries_and_the_clinic_does(app: Flask) ->
     with clock.moved(timedelta(days=8)):
         with inside(app, demo.ELM, Role.DOOR):
             invitations.renew(guessed)
-        assert look(app, secret(app, demo.ELM, Purpose.INVITATION)).misses_left == 3
+        renewed = look(app, secret(app, demo.ELM, Purpose.INVITATION))
+        assert (renewed.state, renewed.misses_left) == (LinkState.GOOD, 3)
     with clock.moved(timedelta(days=9)):
         with inside(app, demo.ELM):
             invitations.resend(user(GRACE).id)
