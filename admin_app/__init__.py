@@ -7,6 +7,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     appointment_requests,
     appointments,
     audit_log,
+    billing_papers,
     billing_settings,
     clinic_options,
     coming_of_age,

@@ -23,6 +23,7 @@ from tenancy.errors import Conflict, Refused
 from ui.forms import DateField, PorticoForm, at_most, chosen, required
 from ui.looks import shows
 
+MONTHS_AT_ONCE = 12
 ENTER_AMOUNT = _l("Enter an amount.")
 SAY_WHAT = _l("Say what it is for.")
 SAY_WHY = _l("Say why.")
@@ -118,7 +119,7 @@ def patient_account(patient_id: UUID) -> Response:
             "issued": invoices.of_patient(patient_id, drafts=True),
             "numbers": invoices.numbers_of_lines(patient_id),
             "unbilled": invoices.unbilled_of(patient_id),
-            "months": account.months_of_patient(patient_id),
+            "months": account.months_of_patient(patient_id)[:MONTHS_AT_ONCE],
         }
     corrected = {each.corrects_id for each in lines}
     return page(

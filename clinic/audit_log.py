@@ -35,6 +35,9 @@ FAMILY_SEES = (
     "document.downloaded",
     "billing.viewed",
     "invoice.viewed",
+    "invoice.downloaded",
+    "receipt.downloaded",
+    "statement.downloaded",
 )
 AT_A_TIME = 1000
 

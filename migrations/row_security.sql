@@ -551,7 +551,8 @@ CREATE POLICY family ON audit_entries FOR SELECT TO portico_portal
            AND (actor_kind = 'staff' OR actor_kind = 'portal_user' AND actor_id = app.portal_user_id())
            AND event IN ('patient.viewed', 'patient_details.viewed', 'appointments.viewed', 'appointment.viewed',
                          'documents.viewed', 'document.viewed', 'document.opened', 'document.downloaded',
-                         'billing.viewed', 'invoice.viewed'));
+                         'billing.viewed', 'invoice.viewed', 'invoice.downloaded', 'receipt.downloaded',
+                         'statement.downloaded'));
 GRANT SELECT (clinic_id, id, at, actor_kind, actor_role, actor_id, event, patient_id) ON audit_entries TO portico_portal;
 -- And what those of the staff are called.
 CREATE POLICY looked ON staff_members FOR SELECT TO portico_portal

@@ -1,13 +1,14 @@
 """What is owed for a patient, where the clinic shows it: balance, account lines, invoices."""
 
+from typing import Any
 from uuid import UUID
 
 from flask import render_template
 from flask_babel import lazy_gettext as _l
 
-from clinic import account, invoices, payments, portal_home
-from clinic.account import LineKind
-from clinic.invoices import InvoiceStatus
+from clinic import account, billing_papers, invoices, payments, portal_home
+from clinic.billing_papers import LINE_KINDS
+from clinic.invoices import InvoiceRow, InvoiceStatus
 from portal_app import guards, wayfinding
 from portal_app.payments import STATUSES as PAYMENT_STATUSES
 from tenancy import clock
@@ -15,31 +16,26 @@ from tenancy.database import transaction
 from tenancy.errors import NotFound
 from ui.looks import shows
 
-LINE_KINDS = {
-    LineKind.CHARGE: _l("Charge"),
-    LineKind.PAYMENT: _l("Payment"),
-    LineKind.DISCOUNT: _l("Discount"),
-    LineKind.WRITE_OFF: _l("Taken off by the clinic"),
-    LineKind.REFUND: _l("Refund"),
-    LineKind.CHARGEBACK: _l("Payment taken back by the bank"),
-}
 # status: (words, tone of the badge)
 STATUSES = {
-    InvoiceStatus.OPEN: (_l("Open"), "warn"),
-    InvoiceStatus.PARTLY_PAID: (_l("Partly paid"), "warn"),
+    InvoiceStatus.OPEN: (_l("Open"), "info"),
+    InvoiceStatus.PARTLY_PAID: (_l("Partly paid"), "info"),
     InvoiceStatus.PAID: (_l("Paid"), "good"),
     InvoiceStatus.VOID: (_l("Cancelled"), "neutral"),
 }
+OVERDUE = (_l("Overdue"), "bad")
+MONTHS_AT_ONCE = 12
 
 
 @shows("billing.viewed")
 def show(patient_id: UUID) -> str:
     with transaction():
         patient = wayfinding.open_patient(portal_home.see_billing(patient_id))
-        balance, lines, issued = None, [], []
+        balance, lines, issued, months = None, [], [], []
         if patient.shows_balance:
             balance = account.balance_of_patient(patient.id, guards.clinic().currency)
             lines = account.lines_of_patient(patient.id)
+            months = account.months_of_patient(patient.id)[:MONTHS_AT_ONCE]
         if patient.shows_invoices:
             issued = invoices.of_patient(patient.id)
         owes = any(each.is_payable for each in issued) or (balance is not None and balance.minor > 0)
@@ -50,9 +46,10 @@ def show(patient_id: UUID) -> str:
         patient=patient,
         balance=balance,
         lines=lines,
-        issued=issued,
+        corrected={each.corrects_id for each in lines},
+        issued=[(each, state(each)) for each in issued],
+        months=months,
         kinds=LINE_KINDS,
-        statuses=STATUSES,
         as_of=clock.now(),
         may_pay=may_pay,
         own=own,
@@ -67,13 +64,20 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> str:
         if not patient.shows_invoices:
             raise NotFound("invoice")
         found = invoices.get_of_patient(invoice_id, patient.id)
-        may_pay = payments.find_account() is not None
+        paid_by = [(each, billing_papers.method_of(each)) for each in found.payments]
+        may_pay = found.invoice.is_payable and payments.find_account() is not None
     return render_template(
         "portal/billing/invoice.html",
         patient=patient,
         invoice=found.invoice,
-        lines=found.lines + found.payments,
+        lines=found.lines,
+        paid_by=paid_by,
         kinds=LINE_KINDS,
-        status=STATUSES[found.invoice.status],
+        status=state(found.invoice),
         may_pay=may_pay,
     )
+
+
+def state(row: InvoiceRow) -> tuple[Any, str]:
+    """(words, tone of the badge)"""
+    return OVERDUE if row.is_overdue(clock.today(guards.clinic().time_zone)) else STATUSES[row.status]

@@ -25,6 +25,9 @@ PAGES = {
     "document.downloaded": _l("A document, downloaded"),
     "billing.viewed": _l("Billing"),
     "invoice.viewed": _l("An invoice"),
+    "invoice.downloaded": _l("An invoice, downloaded"),
+    "receipt.downloaded": _l("A receipt, downloaded"),
+    "statement.downloaded": _l("A statement, downloaded"),
 }
 ROLES = {
     StaffRole.ADMIN: _l("Administration"),

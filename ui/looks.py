@@ -83,10 +83,16 @@ def _record(status: int, record_in: Log, session_id: UUID) -> None:
         with transaction():
             record_in.record_view(
                 _event(mark),
-                subject_id=next((each for name, each in reversed(ids.items()) if name != "patient_id"), None),
+                subject_id=_subject_of(ids),
                 patient_ids=(ids["patient_id"],) if "patient_id" in ids else g.get("about", ()),
                 once_in=session_id if mark.once else None,
             )
+
+
+def _subject_of(ids: dict[str, Any]) -> UUID | None:
+    """The last id of the address that is not the patient's."""
+    named = (each for name, each in reversed(ids.items()) if name != "patient_id")
+    return next((each for each in named if isinstance(each, UUID)), None)
 
 
 def _event(mark: Mark) -> str:

@@ -14,6 +14,7 @@ from clinic.account.lines import (
     Method,
 )
 from clinic.account.questions import (
+    EVER,
     LINE_COLUMNS,
     LineRow,
     balance_of_patient,
@@ -25,6 +26,7 @@ from clinic.account.questions import (
 
 __all__ = [
     "BILLED",
+    "EVER",
     "LINE_COLUMNS",
     "LONGEST_DESCRIPTION",
     "TAKEN_BACK",

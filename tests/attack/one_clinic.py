@@ -26,7 +26,8 @@ ALL = frozenset(
     f"{method} {route.rule.partition('patient_id>')[2]}" for route in ABOUT_A_PATIENT for method in route.answers
 )
 OVERVIEW = frozenset({"GET /"})
-BILLING = frozenset(each for each in ALL if "/billing" in each or "/invoices" in each)
+MONEY = ("/billing", "/invoices", "/payments", "/receipts", "/statements")
+BILLING = frozenset(each for each in ALL if any(part in each for part in MONEY))
 RECORDS = ALL - BILLING - OVERVIEW
 MESSAGES = frozenset(each for each in ALL if "/conversations" in each)
 REQUESTS = frozenset(each for each in ALL if "/appointment-requests" in each)

@@ -50,7 +50,8 @@ CHECKING = {
 }
 # … or about something that one of those has let pass, or about the asker alone.
 AFTER_A_CHECK = {
-    *("account.balance_of_patient", "account.lines_of_patient", "appointments.of_patient", "documents.content_of"),
+    *("account.balance_of_patient", "account.lines_of_patient", "account.months_of_patient", "appointments.of_patient", "documents.content_of"),
+    *("invoices.allocated_from", "invoices.payable_of"),
     *("conversations.attachments_of", "conversations.content_of", "conversations.messages_of"),
     *("conversations.read_by_family", "document_types.listed", "sessions.find_holder", "sessions.find_live"),
     *("sessions.sign_out_everywhere", "portal_users.change_self", "portal_users.find_signed_in", "portal_users.get"),

@@ -27,7 +27,9 @@ pytestmark = pytest.mark.browser
 
 NARROW: ViewportSize = {"width": 360, "height": 740}
 COLOURS_ALONE = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that a colour scheme can change
-FILES = {"logo", "session_clock", "audit_log_export", "document_file", "document_download", "message_attachment"}
+FILES = {"logo", "session_clock", "audit_log_export", "document_file", "document_download", "message_attachment"} | {
+    *("invoice_download", "receipt", "statement")
+}
 LEADS_ON = {"followed_link", "link"}  # a mailed link: redirects to its page
 RUN_AXE = """options => axe.run(document, {resultTypes: ["violations"], ...options}).then(found => found.violations.map(
   one => `${one.id}: ${one.help}\\n` + one.nodes.map(node => `      ${node.target}: ${node.failureSummary}`).join("\\n")))"""
