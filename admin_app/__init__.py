@@ -20,6 +20,7 @@ from admin_app import (  # noqa: F401  each module adds its pages to the bluepri
     home,
     invitations,
     invoices,
+    mailed_invoices,
     mailed_links,
     passkeys,
     patients,

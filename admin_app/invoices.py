@@ -13,7 +13,7 @@ from admin_app import words
 from admin_app.account import SAY_WHY, today
 from admin_app.blueprint import admin, go, page, too_late
 from admin_app.guards import needs
-from clinic import account, billing, invoices, money, patients, payments
+from clinic import account, billing, invoices, mailed_invoices, money, patients, payments
 from clinic.account import LONGEST_DESCRIPTION, LineRow
 from clinic.staff import Right
 from clinic.stripe_gateway import StripeUnknown
@@ -66,6 +66,7 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> AnyResponse:
         patient = patients.row_of(patient_id)
         found = invoices.get_of_patient(invoice_id, patient_id, drafts=True)
         unbilled = invoices.unbilled_of(patient_id) if found.invoice.number is None else []
+        mailings = mailed_invoices.of_invoice(invoice_id)
         is_being_paid = bool(invoices.being_paid([invoice_id]))
         credit = money.total(account.credits_of_patient(patient_id).values(), found.invoice.total.currency)
     form = LinesForm()
@@ -73,7 +74,7 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> AnyResponse:
     return page(
         "admin/invoices/invoice.html",
         **{"patient": patient, "found": found, "invoice": found.invoice, "form": form, "unbilled": unbilled},
-        **{"is_being_paid": is_being_paid, "credit": credit, "today": today()},
+        **{"mailings": mailings, "is_being_paid": is_being_paid, "credit": credit, "today": today()},
     )
 
 

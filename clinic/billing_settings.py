@@ -44,7 +44,6 @@ class BillingDetails:
     """What an administrator sets."""
 
     allows_partial: bool
-    pays_by_link: bool
     refund_limit_minor: int | None
     autopay_notice_days: int
 

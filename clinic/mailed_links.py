@@ -1,4 +1,4 @@
-"""Mailed links: single use, for one purpose, for one person or address, for a limited time.
+"""Mailed links: for one purpose, for one person or address, for a limited time; single use, but for invoices to look at.
 
 Looking at a link never uses it up. Its one surprise: a link that is no longer good still says why (used, superseded,
 expired, locked), so that each has its own honest page.
@@ -22,6 +22,7 @@ LASTS = {
     Purpose.INVITATION: timedelta(days=7),
     Purpose.STAFF_INVITATION: timedelta(days=7),
     Purpose.REPLY_TO: timedelta(days=7),
+    Purpose.INVOICE: timedelta(days=7),
     Purpose.PASSWORD_RESET: timedelta(minutes=30),
     Purpose.STAFF_PASSWORD_RESET: timedelta(minutes=30),
     Purpose.EMAIL_CHANGE: timedelta(hours=24),
@@ -93,9 +94,12 @@ class MailedLink(Held, ClinicOwned, Base):
         return self.state == LinkState.GOOD
 
 
-def issue(purpose: Purpose, holder: Holder, email_norm: str, *, misses: int = 0) -> MailedLink:
-    """A new link; every earlier one of this purpose for this holder stops working."""
-    supersede(purpose, holder)
+def issue(
+    purpose: Purpose, holder: Holder, email_norm: str, *, misses: int = 0, beside_others: bool = False
+) -> MailedLink:
+    """A new link; every earlier one of this purpose for this holder stops working, unless it stands beside others."""
+    if not beside_others:
+        supersede(purpose, holder)
     now = clock.now()
     link_id = uuid4()
     secret = link_tokens.token(keys.signing_key(link_tokens.KEY_PURPOSE), purpose, link_id)

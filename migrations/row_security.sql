@@ -5,7 +5,8 @@
 -- known, for whom (app.portal_user_id, app.staff_member_id) it asks. Outside a clinic every table but the directory is
 -- permission denied.
 --
---   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records
+--   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records,
+--                     of mailed invoices the amount
 --   portico_staff     a staff member: every row of the open clinic
 --   portico_portal    a portal user: rows about patients they hold live access to, and that the clinic shows
 --   portico_mailer    the worker's letters: this clinic's outbox, letterhead and key
@@ -318,6 +319,26 @@ GRANT SELECT, INSERT, UPDATE (drained_at, free_at) ON throttle_buckets TO portic
 GRANT DELETE ON throttle_buckets TO portico_door;
 
 -- What Stripe sends is kept before anybody looks at it.
+-- Whoever follows a mailed invoice reads what it comes to, and nothing else: no patient, no service, no payer. A link that
+-- is over leads nowhere.
+CREATE POLICY door ON invoice_mailings FOR SELECT TO portico_door
+    USING (clinic_id = app.clinic_id()
+           AND EXISTS (SELECT FROM mailed_links l WHERE l.clinic_id = invoice_mailings.clinic_id AND l.id = invoice_mailings.link_id
+                       AND l.ended_at IS NULL AND l.expires_at > app.now()));
+CREATE POLICY door ON invoices FOR SELECT TO portico_door
+    USING (clinic_id = app.clinic_id() AND number IS NOT NULL AND id = ANY (ARRAY(SELECT invoice_id FROM invoice_mailings)));
+CREATE POLICY door ON invoice_lines FOR SELECT TO portico_door
+    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+CREATE POLICY door ON account_lines FOR SELECT TO portico_door
+    USING (clinic_id = app.clinic_id() AND id = ANY (ARRAY(SELECT line_id FROM invoice_lines)));
+CREATE POLICY door ON allocations FOR SELECT TO portico_door
+    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+GRANT SELECT (clinic_id, id, invoice_id, link_id) ON invoice_mailings TO portico_door;
+GRANT SELECT (clinic_id, id, number, due_on, currency, voided_at) ON invoices TO portico_door;
+GRANT SELECT (clinic_id, invoice_id, line_id) ON invoice_lines TO portico_door;
+GRANT SELECT (clinic_id, id, amount_minor) ON account_lines TO portico_door;
+GRANT SELECT (clinic_id, invoice_id, amount_minor) ON allocations TO portico_door;
+
 CREATE POLICY door ON stripe_events FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id() AND applied_at IS NULL);
 GRANT INSERT ON stripe_events TO portico_door;
 

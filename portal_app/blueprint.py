@@ -19,6 +19,7 @@ from portal_app import (
     home,
     invitations,
     looks,
+    mailed_invoices,
     mailed_links,
     passkeys,
     patients,
@@ -35,7 +36,7 @@ from ui import headers
 from ui.doors import is_open
 
 GET, POST, BOTH = ("GET",), ("POST",), ("GET", "POST")
-LINK = '/link/<any("invitation","password-reset","sign-in-reset","email-change"):purpose>/<secret>'
+LINK = '/link/<any("invitation","password-reset","sign-in-reset","email-change","invoice"):purpose>/<secret>'
 PATIENT = "/patients/<uuid:patient_id>"
 CONVERSATION = f"{PATIENT}/conversations/<uuid:conversation_id>"
 PAYMENT = f"{PATIENT}/payments/<uuid:payment_id>"
@@ -55,6 +56,7 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/new-link", "new_link", sign_in.ask_for_link, BOTH),
     ("/new-link/mailed", "link_mailed", sign_in.link_mailed, GET),
     (LINK, "link", mailed_links.arrive, GET),
+    ("/link/invoice", "mailed_invoice", mailed_invoices.show, GET),
     ("/link/password-reset", "password_reset", mailed_links.reset_password, BOTH),
     ("/link/sign-in-reset", "sign_in_reset", mailed_links.reset_sign_in, BOTH),
     ("/link/invitation", "invitation", invitations.show, GET),

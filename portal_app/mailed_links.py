@@ -29,6 +29,7 @@ PAGES = {
     Purpose.PASSWORD_RESET: "portal.password_reset",
     Purpose.SIGN_IN_RESET: "portal.sign_in_reset",
     Purpose.EMAIL_CHANGE: "portal.email_change",
+    Purpose.INVOICE: "portal.mailed_invoice",
 }
 
 

@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     EMAIL_CHANGE = "email-change"
     STAFF_EMAIL_CHANGE = "staff-email-change"
     REPLY_TO = "reply-to"
+    INVOICE = "invoice"
 
 
 ON_ADMIN_HOST = frozenset(

@@ -14,6 +14,8 @@ from clinic import (
     demo,
     email_changes,
     invitations,
+    invoices,
+    mailed_invoices,
     portal_settings,
     reset_requests,
     second_factors,
@@ -48,6 +50,7 @@ ADDRESSEES = {
     Purpose.SIGN_IN_RESET: "omar@family.example",
     Purpose.STAFF_SIGN_IN_RESET: "ana@elm.example",
     Purpose.REPLY_TO: "desk@elm.example",
+    Purpose.INVOICE: "maria@family.example",
 }
 EMAIL_CHANGES = (Purpose.EMAIL_CHANGE, Purpose.STAFF_EMAIL_CHANGE)
 
@@ -155,6 +158,9 @@ def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
         elif purpose in EMAIL_CHANGES:
             person = member(email) if purpose in ON_ADMIN_HOST else user(email)
             email_changes.ask(person.holder, email=f"new-{email}", password=demo.PASSWORD)
+        elif purpose is Purpose.INVOICE:
+            leo = patient("Leo Lopez").id
+            mailed_invoices.mail(invoices.payable_of(leo)[0][0], leo, contact("Maria Lopez").id)
         elif purpose is Purpose.STAFF_PASSWORD_RESET:
             sign_in.mail_staff_reset(member(email))
         elif purpose in (Purpose.SIGN_IN_RESET, Purpose.STAFF_SIGN_IN_RESET):

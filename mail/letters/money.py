@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from mail.letters.letter import Letter
+from mail.letters.letter import Letter, LinkLetter
+from tenancy.link_tokens import Purpose
+
+
+@dataclass(frozen=True)
+class InvoiceMailed(LinkLetter):
+    """To a contact, whether they use the portal or not. The amount stands behind the link; for whom and what, nowhere."""
+
+    kind = "invoice_mailed"
+    purpose = Purpose.INVOICE
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ def of_the_books(leo: str, found: Found) -> list[Stop]:
         Stop(f"{books}/lines/{found.lines['payment']}/refund", "admin.cash_refund", press("Enter the refund"), 422),
         Stop(f"{bill}/new", "admin.new_invoice"),
         *(Stop(f"{bill}/{each}", "admin.invoice") for each in found.invoices.values()),
+        Stop(f"{bill}/{found.invoices['open']}/mailing", "admin.invoice_mailing"),
         Stop(f"{bill}/{found.draft}", "admin.invoice"),
         Stop(f"{bill}/{found.draft}/issuing", "admin.invoice_issuing"),
         Stop(f"{bill}/{found.draft}/issuing", "admin.invoice_issuing", fill("Due on", "", "Issue the invoice"), 422),
@@ -352,6 +353,8 @@ def at_the_families_door(running: Running, found: Found) -> Walk:
     anew = "portal.sign_in_reset"
     invited, incomplete = "portal.invitation", running.portal(demo.ELM, "/link/invitation/cut-off")
     stops = [
+        Stop("/link/invoice", "portal.mailed_invoice", status=404),
+        Stop("/sign-in", "portal.mailed_invoice", follow(link(running, Purpose.INVOICE))),
         Stop("/sign-in", "portal.sign_in"),
         Stop("/sign-in", "portal.sign_in", press("Sign in"), 422),
         Stop("/new-link", "portal.new_link"),
