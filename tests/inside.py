@@ -11,6 +11,7 @@ from sqlalchemy import select, text, update
 
 from clinic import (
     actors,
+    billing,
     demo,
     email_changes,
     invitations,
@@ -25,6 +26,7 @@ from clinic import (
 from clinic.actors import Actor, ActorKind, Holder
 from clinic.contacts import Contact, Relationship
 from clinic.mailed_links import MailedLink
+from clinic.money import Money
 from clinic.passkeys import Passkey
 from clinic.patients import Patient
 from clinic.portal_users import PortalUser
@@ -160,7 +162,9 @@ def send_link(app: Flask, slug: str, purpose: Purpose) -> str:
             email_changes.ask(person.holder, email=f"new-{email}", password=demo.PASSWORD)
         elif purpose is Purpose.INVOICE:
             leo = patient("Leo Lopez").id
-            mailed_invoices.mail(invoices.payable_of(leo)[0][0], leo, contact("Maria Lopez").id)
+            sent = invoices.draft(leo, [billing.charge(leo, Money(5000, "usd"), "A visit")])
+            invoices.issue(sent, leo)
+            mailed_invoices.mail(sent, leo, contact("Maria Lopez").id)
         elif purpose is Purpose.STAFF_PASSWORD_RESET:
             sign_in.mail_staff_reset(member(email))
         elif purpose in (Purpose.SIGN_IN_RESET, Purpose.STAFF_SIGN_IN_RESET):
