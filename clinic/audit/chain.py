@@ -58,7 +58,7 @@ _HEAD = text(
     "SELECT number, hash, at FROM audit_entries "
     "WHERE clinic_id = app.clinic_id() AND number IS NOT NULL ORDER BY number DESC LIMIT 1"
 )
-_BEGUN_AT = text("SELECT min(at) FROM audit_entries WHERE clinic_id = app.clinic_id()")
+_BEGUN_AT = text("SELECT at FROM audit_entries WHERE clinic_id = app.clinic_id() ORDER BY number LIMIT 1")
 _BREAK = text("""
     SELECT number_before, number, CASE
         WHEN number IS DISTINCT FROM number_before + 1 THEN 'missing'
@@ -90,7 +90,7 @@ def head() -> Head | None:
 
 def begun_at() -> datetime | None:
     """When the open clinic's log begins."""
-    begun: datetime | None = db.session.scalars(_BEGUN_AT).one()
+    begun: datetime | None = db.session.scalars(_BEGUN_AT).one_or_none()
     return begun
 
 

@@ -83,6 +83,7 @@ class Elm:
 
 def stand(app: Flask) -> Elm:
     route_map.write_each_other(app, demo.ELM)
+    route_map.pay(app, demo.ELM)
     leo, mia, zoe = (route_map.ids_of(app, demo.ELM, name) for name in ("Leo Lopez", "Mia Lopez", "Zoe Haddad"))
     with inside(app, demo.ELM):
         shown = [each.id for each in document_types.listed() if each.is_visible_on_portal]

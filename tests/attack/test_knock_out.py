@@ -226,7 +226,7 @@ def _brought_along(asker: Asker) -> Iterator[str]:
     """What pages of one's own have in them of strangers."""
     kinds = ("patient", "document", "conversation", "appointment_request", "invoice", "portal_user")
     for route in (route for route in PORTAL if "GET" in route.answers):
-        text = ask(asker.visitor, route, "GET", asker.own, slug=asker.slug).text
+        text = ask(asker.visitor, route, "GET", asker.own, slug=asker.slug).data.decode("latin-1")
         for kind in {kind for other in _strangers(asker) for kind in kinds if str(other[kind]) in text}:
             yield f"brought along | {route} | {kind}"
 
