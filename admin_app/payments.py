@@ -85,7 +85,7 @@ PROBLEMS = {
     ),
     ProblemKind.UNREADABLE: (
         _l("Stripe does not show us a payment any more"),
-        _l("The account was perhaps disconnected. Look in Stripe's dashboard whether it was paid."),
+        _l("The account was perhaps disconnected. Look in Stripe's dashboard whether it was paid. Once settled, it can be paid anew."),
     ),
     ProblemKind.MISSING: (
         _l("On the account, and not at Stripe"),

@@ -17,10 +17,10 @@ from sqlalchemy import func, or_, select
 
 from clinic import actors, addresses, audit, patients, portal_users
 from clinic.contacts import Contact, Relationship
-from clinic.portal_users import HOLD_IS_IN_FORCE, AccessHold, HoldKind, PortalAccess, PortalUser
+from clinic.portal_users import END_CHECKOUTS, HOLD_IS_IN_FORCE, AccessHold, HoldKind, PortalAccess, PortalUser
 from clinic.portal_users.access import check_day, checked_reason, end_of
 from clinic.staff import StaffMember
-from tenancy import clock
+from tenancy import clock, jobs
 from tenancy.database import db, locked
 from tenancy.errors import Conflict, NotFound, Refused
 
@@ -159,6 +159,7 @@ def _place(placed: AccessHold) -> AccessHold:
     placed.placed_at, placed.placed_by_id = clock.now(), actors.current().id
     db.session.add(placed)
     db.session.flush()
+    jobs.enqueue(END_CHECKOUTS)
     audit.record(
         f"{_NOUNS[HoldKind(placed.kind)]}.placed",
         subject_id=placed.id,

@@ -18,6 +18,7 @@ from clinic.payments import agreeing, autopay, claims, looking, telling
 from clinic.payments.agreement import Move
 from clinic.payments.beginning import find_account
 from clinic.payments.entering import write
+from clinic.payments.follow_up import try_to_look
 from clinic.payments.payers import may_pay
 from clinic.payments.rows import Autopay, AutopayNotice, Payment, PaymentStatus, PaymentWay, SavedCard
 from clinic.payments.waiting import SOONEST
@@ -94,7 +95,7 @@ def charge(payment_id: UUID) -> None:
         return
     with transaction():
         agreeing.held(payment_id).payment_intent_id = facts.id
-    agreeing.bring_up_to_date(payment_id)
+    try_to_look(payment_id)
 
 
 def _announce() -> None:

@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 from clinic import actors, audit, staff
 from clinic.money import Money
 from clinic.patients import Patient
-from clinic.payments.rows import Payment, PaymentProblem
+from clinic.payments import claims
+from clinic.payments.rows import UNFINISHED, Payment, PaymentProblem, PaymentStatus
 from clinic.staff import Right
 from mail import letters, outbox
 from tenancy import clock
@@ -104,7 +105,10 @@ def report(kind: ProblemKind, object_id: str, payment_id: UUID | None = None, am
 
 
 def settle(problem_id: UUID) -> None:
-    """Somebody looked at it and did what was to be done. Raises NotFound, Conflict."""
+    """Somebody looked at it and did what was to be done. Raises NotFound, Conflict.
+
+    A payment that Stripe shows nobody any more holds its invoices no longer: they may be paid again.
+    """
     problem = db.session.scalars(
         locked(select(PaymentProblem).where(PaymentProblem.id == problem_id))
     ).one_or_none()
@@ -113,5 +117,17 @@ def settle(problem_id: UUID) -> None:
     if problem.settled_at:
         raise Conflict(_l("This was settled already."))
     problem.settled_at, problem.settled_by_id = clock.now(), actors.current().id
+    if problem.kind == ProblemKind.UNREADABLE and problem.payment_id:
+        _let_go(problem.payment_id)
     db.session.flush()
     audit.record("payment_problem.settled", subject_id=problem.payment_id, kind=problem.kind, object=problem.object_id)
+
+
+def _let_go(payment_id: UUID) -> None:
+    payment = db.session.scalars(locked(select(Payment).where(Payment.id == payment_id))).one()
+    if payment.status not in UNFINISHED:
+        return
+    payment.status, payment.fault, payment.ended_at = PaymentStatus.FAILED, "unreadable", clock.now()
+    db.session.flush()
+    claims.release(payment)
+    audit.record("payment.failed", subject_id=payment.id, patient_id=payment.patient_id, fault=payment.fault)

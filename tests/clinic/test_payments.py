@@ -4,6 +4,7 @@ Lost if it fails: a family pays twice or pays and it is not seen, or the clinic'
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -14,9 +15,9 @@ from clinic import account, invoices, payments, portal_users, stripe_gateway
 from clinic.account import LineKind, Method
 from clinic.invoices import Invoice
 from clinic.money import Money
-from clinic.payments import follow_up
+from clinic.payments import follow_up, problems
 from clinic.stripe_gateway import StripeRefused, StripeUnknown
-from tenancy import clock
+from tenancy import clinics, clock
 from tenancy.database import db, transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from tests import books, inside
@@ -325,6 +326,9 @@ def test_an_account_that_was_taken_from_us_is_told_once_and_nothing_is_failed(de
     with clock.moved(timedelta(hours=3)):
         follow_up.look_again()
     assert desk.status(payment) == "open" and desk.problems() == ["unreadable"]
+    with desk.staff():
+        problems.settle(problems.still_open()[0].id)
+    assert desk.status(payment) == "failed"  # it holds its invoice no longer, and money that arrives is entered all the same
 
 
 def test_an_amount_below_stripes_least_is_refused_for_good(desk: Desk) -> None:
@@ -352,3 +356,23 @@ def test_two_who_look_at_once_write_once(desk: Desk, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(payments.looking, "look", look_while_another_does)
     desk.look(payment)
     assert len(seen) == 3 and desk.lines() == [("payment", -5000)] and desk.letters() == ["receipt_waits"]
+
+
+@pytest.mark.parametrize(("currency", "minor", "refused"), [("jpy", 1500, 0), ("kwd", 12340, 12345)])
+def test_currencies_without_and_with_three_decimals(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, currency: str, minor: int, refused: int
+) -> None:
+    """Yen are not counted in hundredths; of three decimals Stripe takes those whose last digit is 0."""
+    here = clinics.current
+    monkeypatch.setattr(clinics, "current", lambda: replace(here(), currency=currency))
+    wish = payments.Wish(uuid4(), desk.patient_id, (), Money(minor, currency))
+    with desk.family():
+        payments.begin(wish)
+    desk.fake.pay(desk.open(wish.payment_id))
+    desk.look(wish.payment_id)
+    assert desk.lines() == [("payment", -minor)] and desk.fake.balance(desk.account_id) == {currency: minor}
+    if refused:
+        with desk.family(), pytest.raises(Refused, match="last digit"):
+            payments.begin(replace(wish, payment_id=uuid4(), amount=Money(refused, currency)))
+    with desk.family(), pytest.raises(Refused, match="currency"):
+        payments.begin(replace(wish, payment_id=uuid4(), amount=Money(500, "usd")))
