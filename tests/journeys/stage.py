@@ -27,6 +27,7 @@ from clinic.conversations import Conversation
 from clinic.document_types import DocumentType
 from clinic.documents import Document
 from clinic.money import Money
+from clinic.payment_processing import PaymentAccount
 from clinic.payments import Dispute, Payment, PaymentProblem, PaymentStatus, Refund, SavedCard
 from clinic.staff import StaffRole
 from tenancy import clock
@@ -112,6 +113,8 @@ def _pay(running: Running, found: Found) -> None:
     with inside.inside(running.app, demo.ELM):
         begun = {"patient_id": found.leo, "portal_user_id": found.users["maria"], "way": "checkout", "amount_minor": 500, "currency": "usd"}
         begun |= {"account_id": "acct_nowhere", "started_at": now, "next_look_at": now + timedelta(days=9)}
+        kept = {"charges_enabled": True, "payouts_enabled": True, "details_submitted": True}
+        db.session.add(PaymentAccount(account_id="acct_nowhere", opened_at=now, read_at=now, **kept))
         line = account.enter(found.leo, LineKind.PAYMENT, Money(500, "usd"), "Paid online", method=Method.CARD)
         made = {"line_id": line, "method": "card", "card": "Visa 4242"}
         for status in PaymentStatus:

@@ -147,6 +147,7 @@ def of_ana(running: Running, found: Found) -> Walk:
             422,
         ),
         Stop("/payment-processing", "admin.payment_processing_page"),
+        Stop("/payment-processing/replacement", "admin.payment_account_replacement"),
         Stop("/payment-processing/return", "admin.payment_sign_up_return"),
         Stop(f"{options}/look", "admin.look"),
         Stop(f"{options}/look", "admin.look", fill("Clinic's name", "", "Save the look"), 422),
