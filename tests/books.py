@@ -42,12 +42,14 @@ def invoice(patient_id: UUID, *minors: int, due_in: int = 30) -> UUID:
     return made
 
 
-def being_paid(invoice_id: UUID, patient_id: UUID, minor: int) -> PaymentInvoice:
-    """As if Maria stood on Stripe's page, about to pay so much of the invoice."""
+def being_paid(
+    invoice_id: UUID, patient_id: UUID, minor: int, status: PaymentStatus = PaymentStatus.OPEN
+) -> PaymentInvoice:
+    """As if Maria stood on Stripe's page, about to pay so much of the invoice; or as far on as `status` says."""
     now, account_id = clock.now(), "acct_demo"
     payment = Payment(
         **{"patient_id": patient_id, "portal_user_id": user("maria@family.example").id, "way": PaymentWay.CHECKOUT},
-        **{"status": PaymentStatus.OPEN, "amount_minor": minor, "currency": "usd", "account_id": account_id},
+        **{"status": status, "amount_minor": minor, "currency": "usd", "account_id": account_id},
         **{"started_at": now, "next_look_at": now + timedelta(minutes=2)},
     )
     db.session.add(payment)

@@ -7,6 +7,7 @@ from flask import Flask
 
 from clinic import account, demo, invoices
 from clinic.invoices import InvoiceStatus
+from clinic.payments import PaymentStatus
 from tests.books import being_paid, draft, invoice, newcomer, usd
 from tests.inside import inside, patient
 from tests.visitor import Visitor
@@ -152,9 +153,10 @@ def test_voiding_asks_first_and_waits_for_who_is_paying(app: Flask, ben: Visitor
     assert ben.post(f"{path}/{sent}/voiding", {"reason": "Billed twice"}).status_code == 303
     assert "Billed twice" in ben.read(f"{path}/{sent}")
     with inside(app, demo.ELM):
-        being_paid(other, nell, 300)
+        being_paid(other, nell, 300, PaymentStatus.PROCESSING)
     ben.post(f"{path}/{other}/voiding", {"reason": "Billed twice"})
-    assert "being paid online right now" in ben.read(f"{path}/{other}")
+    page = ben.read(f"{path}/{other}")
+    assert "being paid online right now" in page and "Void this invoice" in page
     paying = f"{HOME}/patients/{nell}/account/payments/new"
     ben.get(paying)
     form = {"method": "cash", "amount": "3", "dated_on": "2026-02-28", "towards": str(other)}

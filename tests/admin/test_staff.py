@@ -24,8 +24,8 @@ HOST = "http://admin.localhost:8000"
 ROLES = {"ana": "admin", "ben": "billing", "fay": "front desk", "tom": "therapist"}
 RECORDS = {"Home", "Patients", "Messages", "Appointment requests"}
 MENUS = {
-    "ana": RECORDS | {"Clinic Options", "Portal Users", "Staff", "Audit log"},
-    "ben": {"Home"},
+    "ana": RECORDS | {"Billing", "Clinic Options", "Payment Processing", "Portal Users", "Staff", "Audit log"},
+    "ben": {"Home", "Billing"},
     "fay": RECORDS,
     "tom": RECORDS,
 }
