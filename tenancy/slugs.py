@@ -36,7 +36,7 @@ def made_from(name: str) -> str:
 
 def look_alike(one: str, other: str) -> bool:
     """Whether two different slugs are one letter added, dropped, changed or swapped apart."""
-    if one == other or abs(len(one) - len(other)) > 1:
+    if one == other:
         return False
     short, long = sorted((one, other), key=len)
     start = next((at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))

@@ -77,6 +77,8 @@ def _routes():  # type: ignore[no-untyped-def]
         ("elm-street", "oak-hill", False),
         ("abc", "abcd", True),
         ("abc", "acbd", False),
+        ("abc", "abcde", False),
+        ("abc", "a", False),
     ],
 )
 def test_an_address_one_letter_from_another_is_told_apart_from_the_rest(one: str, other: str, alike: bool) -> None:
