@@ -89,9 +89,9 @@ class Run:
                 if number % self.part[1] != self.part[0] or mutant.line not in (self.lines[path] or {mutant.line}):
                     continue
                 tests = [each for each in through.get(mutant.line, ()) if each in items]
-                if not tests:  # run at import: any test, those that see most first
-                    tests = list(items)
-                tests = sorted(tests, key=lambda each: self.seconds[each] / (sees[each] + 0.01))
+                tests = sorted(tests or items, key=lambda each: self.seconds[each] / (sees[each] + 0.01))
+                if mutant.line not in through:  # run at import: any test, the module's own first
+                    tests = sorted(tests, key=lambda each: items[each].path.stem != f"test_{path.stem}")
                 outcome = self._outcome(mutant, self._quickest([items[each] for each in tests]))
                 self.counts[outcome] += 1
                 if outcome != "noticed":

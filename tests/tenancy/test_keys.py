@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode
 from dataclasses import replace
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 import pytest
@@ -110,6 +111,7 @@ def test_a_link_token_is_256_bits_of_its_own_for_every_purpose_and_link(app: Fla
     made = {link_tokens.token(key, purpose, link) for purpose in Purpose for link in links}
     assert len(made) == 20 * len(Purpose)
     assert {len(urlsafe_b64decode(each + "=")) for each in made} == {32}
+    assert link_tokens.token_hash(one := made.pop()) == sha256(urlsafe_b64decode(one + "=")).digest()
     one = link_tokens.token(key, Purpose.INVITATION, links[0])
     assert one == link_tokens.token(key, Purpose.INVITATION, links[0])  # the worker makes it again; it is stored nowhere
     assert one != link_tokens.token(bytes(32), Purpose.INVITATION, links[0])
