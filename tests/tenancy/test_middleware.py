@@ -4,9 +4,11 @@ import pytest
 from flask import Flask
 
 from clinic import demo
-from tenancy import link_tokens
+from tenancy import link_tokens, provisioning
 from tenancy.link_tokens import Purpose
+from tenancy.tenant import Role
 from tests.conftest import _settings
+from tests.inside import inside
 from tests.visitor import Visitor
 
 
@@ -25,6 +27,21 @@ def test_a_link_s_secret_is_told_to_no_other_page(portal: Visitor, admin: Visito
     for visitor, path in ((portal, "/link/invitation/secret"), (admin, f"/{demo.ELM}/link/reply-to/secret")):
         assert visitor.get(path).headers["Referrer-Policy"] == "no-referrer"
     assert portal.get("/sign-in").headers["Referrer-Policy"] == "same-origin"
+
+
+def test_an_old_address_leads_to_the_same_page_at_the_present_one(app: Flask) -> None:
+    """Letters in drawers still lead home. What is sent to the old address changes nothing."""
+    with inside(app, demo.ELM, Role.OPERATOR):
+        provisioning.rename("elm-lane")
+    moved = {
+        ("http://elm-street.localhost:8000", "/link/invitation/secret"): "http://elm-lane.localhost:8000/link/invitation",
+        ("http://admin.localhost:8000", "/elm-street/sign-in"): "http://admin.localhost:8000/elm-lane/sign-in",
+    }
+    for (base_url, path), location in moved.items():
+        answer = app.test_client().get(path, base_url=base_url, query_string={"token": "secret"})
+        assert (answer.status_code, answer.headers["Location"]) == (301, location)
+        assert app.test_client().head(path, base_url=base_url).status_code == 301
+        assert app.test_client().post(path, base_url=base_url).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["//sign-in", "//evil.example/", "//"])
