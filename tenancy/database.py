@@ -115,6 +115,11 @@ def locked(statement: Entities) -> Entities:
     return statement.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
+def afresh(statement: Entities) -> Entities:
+    """The same rows as they stand now, also where an earlier transaction of this session read them."""
+    return statement.execution_options(populate_existing=True)
+
+
 def is_running() -> bool:
     """Whether a transaction is running in this application context; outside one, none can be."""
     return has_app_context() and db.session().in_transaction()

@@ -35,7 +35,7 @@ from clinic.payments.rows import (
     RefundStatus,
 )
 from tenancy import clock
-from tenancy.database import db
+from tenancy.database import afresh, db
 
 METHODS = {"card": Method.CARD, "us_bank_account": Method.BANK_DEBIT, "sepa_debit": Method.BANK_DEBIT}
 CLOSED = (DisputeStatus.INQUIRY_CLOSED, DisputeStatus.WON, DisputeStatus.LOST)
@@ -141,7 +141,7 @@ def _put_back(payment: Payment, step: PutBack) -> None:
 
 def _note_dispute(payment: Payment, step: NoteDispute) -> None:
     facts = step.facts
-    dispute = db.session.scalars(select(Dispute).where(Dispute.stripe_dispute_id == facts.id)).one_or_none()
+    dispute = db.session.scalars(afresh(select(Dispute).where(Dispute.stripe_dispute_id == facts.id))).one_or_none()
     if dispute is None:
         dispute = Dispute(
             payment_id=payment.id,
@@ -195,12 +195,12 @@ def _enter_taken_back(payment: Payment, kind: LineKind, amount: Money, descripti
 
 
 def _refund_row(refund_id: UUID) -> Refund:
-    return db.session.scalars(select(Refund).where(Refund.id == refund_id)).one()
+    return db.session.scalars(afresh(select(Refund).where(Refund.id == refund_id))).one()
 
 
 def _refund_at_stripe(stripe_refund_id: str) -> Refund:
-    return db.session.scalars(select(Refund).where(Refund.stripe_refund_id == stripe_refund_id)).one()
+    return db.session.scalars(afresh(select(Refund).where(Refund.stripe_refund_id == stripe_refund_id))).one()
 
 
 def _dispute_at_stripe(stripe_dispute_id: str) -> Dispute:
-    return db.session.scalars(select(Dispute).where(Dispute.stripe_dispute_id == stripe_dispute_id)).one()
+    return db.session.scalars(afresh(select(Dispute).where(Dispute.stripe_dispute_id == stripe_dispute_id))).one()

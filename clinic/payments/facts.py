@@ -51,10 +51,10 @@ class Facts:
         return PaymentStatus.FAILED if self.intent else None
 
     def _status_of_checkout(self, checkout: CheckoutFacts) -> PaymentStatus:
-        if checkout.status == "open":
-            return PaymentStatus.OPEN  # a card that was declined there may be followed by another
         if checkout.status == "expired":
             return PaymentStatus.ENDED
+        if checkout.status != "complete":  # open, where a card that was declined may be followed by another; or a new word
+            return PaymentStatus.OPEN
         if self.intent and self.intent.status in ("requires_payment_method", "canceled"):
             return PaymentStatus.FAILED
         return PaymentStatus.PROCESSING  # the payer has done their part; a bank has not yet

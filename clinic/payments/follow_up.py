@@ -22,7 +22,7 @@ from clinic.payments.waiting import next_look
 from clinic.portal_users import END_CHECKOUTS
 from clinic.stripe_gateway import StripeRefused, StripeUnknown
 from tenancy import clock, jobs
-from tenancy.database import db, transaction
+from tenancy.database import afresh, db, transaction
 from tenancy.errors import Conflict
 from tenancy.tenant import Role
 
@@ -60,6 +60,7 @@ def look_again() -> None:
     with transaction():
         unsent = refunds.unsent()
     for refund_id, payment_id in unsent:
+        try_to_look(payment_id)  # it may have been made although Stripe failed: the failure too is kept under the key
         _try(payment_id, partial(refunds.send, refund_id, payment_id))
     try:
         end_checkouts()
@@ -117,7 +118,7 @@ def _due() -> list[UUID]:
     """Leased for the time that looking may take, so that two workers do not look at the same."""
     with transaction():
         found = db.session.scalars(
-            select(Payment)
+            afresh(select(Payment))
             .where(Payment.status.in_(UNFINISHED), Payment.next_look_at <= clock.now())
             .order_by(Payment.next_look_at)
             .limit(AT_ONCE)

@@ -15,7 +15,7 @@ from clinic.payments.facts import Entry, Facts, OurDispute, OurRefund, Ours
 from clinic.payments.rows import Dispute, DisputeStatus, Payment, PaymentStatus, PaymentWay, Refund, RefundStatus
 from clinic.stripe_gateway import CheckoutFacts, DisputeFacts, IntentFacts, RefundFacts
 from tenancy import clock
-from tenancy.database import db, locked
+from tenancy.database import afresh, db, locked
 from tenancy.errors import NotFound
 
 EARLIER = timedelta(minutes=1)  # Stripe's clock is not ours
@@ -26,7 +26,7 @@ _correction = aliased(AccountLine)
 def get(payment_id: UUID, *, lock: bool = False) -> Payment:
     """Raises NotFound. Who locks it holds the patient's account already."""
     statement = select(Payment).where(Payment.id == payment_id)
-    payment = db.session.scalars(locked(statement) if lock else statement).one_or_none()
+    payment = db.session.scalars(locked(statement) if lock else afresh(statement)).one_or_none()
     if payment is None:
         raise NotFound("payment")
     return payment
@@ -63,8 +63,8 @@ def _with_entries(kind: type[Refund] | type[Dispute], payment_id: UUID) -> list[
         .correlate(kind)
         .scalar_subquery()
     )
-    rows = db.session.execute(select(kind, corrected).where(kind.payment_id == payment_id).order_by(kind.id))
-    return [(row, Entry(row.line_id is not None, count > 0)) for row, count in rows]
+    rows = select(kind, corrected).where(kind.payment_id == payment_id).order_by(kind.id)
+    return [(row, Entry(row.line_id is not None, count > 0)) for row, count in db.session.execute(afresh(rows))]
 
 
 def look(known: Ours) -> Facts:

@@ -20,7 +20,7 @@ from clinic.payments import agreeing, looking, questions
 from clinic.payments.rows import Dispute, DisputeStatus, Payment, PaymentStatus, Refund, RefundStatus
 from clinic.stripe_gateway import StripeRefused
 from tenancy import clock
-from tenancy.database import db, transaction
+from tenancy.database import afresh, db, transaction
 from tenancy.errors import Conflict, NotFound, Refused
 
 LONGEST_REASON = 200
@@ -42,7 +42,7 @@ class UnconfirmedRow:
 def get(refund_id: UUID, payment_id: UUID) -> Refund:
     """Raises NotFound."""
     found = select(Refund).where(Refund.id == refund_id, Refund.payment_id == payment_id)
-    refund = db.session.scalars(found).one_or_none()
+    refund = db.session.scalars(afresh(found)).one_or_none()
     if refund is None:
         raise NotFound("refund")
     return refund

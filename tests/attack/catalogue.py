@@ -26,6 +26,7 @@ ROWS = {
     "T14": "poisoned mail link",
     "T15": "cross-site requests from a sibling",
     "T16": "cookie tossing and fixation",
+    "T17": "whatever goes wrong between us and Stripe",
     "T19": "document fetch",
     "T20": "hostile upload and storage",
     "T21": "audit completeness",

@@ -109,10 +109,7 @@ def test_an_answer_that_was_lost_gives_nothing_back_twice(desk: Desk, how: str) 
         refunds.send(refund, payment)
     desk.fake.clear_faults()
     assert statuses(desk) == ["asked"]
-    if how == "500_after":  # Stripe answers with its failure again; what is there is read from its list
-        desk.look(payment)
-    else:
-        desk.look_again(minutes=10)
+    desk.look_again(minutes=10)
     assert statuses(desk) == ["succeeded"] and desk.balance() == 2000
     assert len(desk.fake.objects("refund", desk.account_id)) == 1
 
