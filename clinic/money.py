@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import total_ordering
 
 from babel import Locale
 from babel.numbers import get_currency_symbol, get_decimal_symbol
@@ -26,10 +27,22 @@ _WHOLE = {sign: re.compile(rf"[0-9]+|[1-9][0-9]{{0,2}}(?:\{sign}[0-9]{{3}})+") f
 _PART = re.compile(r"[0-9]+")
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class Money:
+    """Two of different currencies are neither added nor compared: ValueError."""
+
     minor: int
     currency: str  # ISO 4217, lower case
+
+    def __post_init__(self) -> None:
+        if type(self.minor) is not int:
+            raise TypeError(f"{self.minor!r} is no number of minor units.")
+
+    def __lt__(self, other: "Money") -> bool:
+        if self.currency != other.currency:
+            raise ValueError(f"{self.currency} and {other.currency} do not compare.")
+        return self.minor < other.minor
 
     def __add__(self, other: "Money") -> "Money":
         if self.currency != other.currency:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from clinic import account, actors, stripe_gateway
 from clinic.payments import agreement, entering, looking, problems
@@ -43,9 +43,7 @@ def look_at_intent(account_id: str, intent_id: str) -> UUID | None:
     Also one whose answer was lost: then what the intent is marked with names a candidate, and our own row decides. Raises
     StripeUnknown, StripeRefused.
     """
-    with transaction():
-        known = select(Payment.id).where(Payment.payment_intent_id == intent_id, Payment.account_id == account_id)
-        payment_id = db.session.scalars(known).one_or_none()
+    payment_id = _find(account_id, Payment.payment_intent_id == intent_id)
     if payment_id is None:
         payment_id = _adopt(account_id, stripe_gateway.read_intent(account_id, intent_id))
     if payment_id:
@@ -55,9 +53,7 @@ def look_at_intent(account_id: str, intent_id: str) -> UUID | None:
 
 def look_at_checkout(account_id: str, session_id: str) -> UUID | None:
     """The same, by the page on which it was to be paid."""
-    with transaction():
-        known = select(Payment.id).where(Payment.checkout_session_id == session_id, Payment.account_id == account_id)
-        payment_id = db.session.scalars(known).one_or_none()
+    payment_id = _find(account_id, Payment.checkout_session_id == session_id)
     if payment_id is None:
         checkout = stripe_gateway.read_checkout(account_id, session_id)
         payment_id = _adopt_as(account_id, checkout.payment_id, checkout, None)
@@ -66,8 +62,16 @@ def look_at_checkout(account_id: str, session_id: str) -> UUID | None:
     return payment_id
 
 
+def _find(account_id: str, known_by: ColumnElement[bool]) -> UUID | None:
+    with transaction():
+        return db.session.scalars(select(Payment.id).where(Payment.account_id == account_id, known_by)).one_or_none()
+
+
 def _adopt(account_id: str, intent: IntentFacts) -> UUID | None:
+    """The page on which it was paid may be known already: then no mark is asked."""
     checkout = stripe_gateway.find_checkout_of_intent(account_id, intent.id)
+    if checkout and (payment_id := _find(account_id, Payment.checkout_session_id == checkout.id)):
+        return payment_id
     named = checkout.payment_id if checkout else intent.payment_id
     return _adopt_as(account_id, named, checkout, intent)
 
@@ -85,7 +89,7 @@ def _adopt_as(
         if payment is None or not _fits(payment, account_id, checkout, intent):
             problems.report(ProblemKind.UNKNOWN, found.id, payment.id if payment else None, found.amount)
             return None
-        payment.checkout_session_id = checkout.id if checkout else None
+        payment.checkout_session_id = checkout.id if checkout else payment.checkout_session_id
         payment.payment_intent_id = intent.id if intent else payment.payment_intent_id
         payment.looks += 1
     return named

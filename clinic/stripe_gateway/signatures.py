@@ -38,12 +38,19 @@ def _event(body: bytes) -> EventFacts:
         told = json.loads(body)
         about = told["data"]["object"]
         return EventFacts(
-            id=str(told["id"]),
-            type=str(told["type"]),
-            account_id=told.get("account"),
-            object_id=str(about.get("id") or ""),
+            id=_word(told["id"]),
+            type=_word(told["type"]),
+            account_id=_word(told["account"]) if told.get("account") is not None else None,
+            object_id=_word(about.get("id") or ""),
             created_at=reading.instant(told["created"]),
             livemode=told["livemode"] is True,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadSignature("unreadable") from error
+
+
+def _word(said: object) -> str:
+    """A text that the database can keep. Raises ValueError."""
+    if not isinstance(said, str) or "\0" in said:
+        raise ValueError("no word")
+    return said
