@@ -17,8 +17,9 @@ from tenancy import clock, jobs, provisioning
 from tenancy.database import db
 from tenancy.tenant import Role
 from tests.house import route_map
-from tests.house.route_map import Ids, Route, ask, undone
+from tests.house.route_map import Ids, Route, ask
 from tests.inside import inside
+from tests.one_connection import undone
 from tests.visitor import Visitor
 
 ABOUT_A_PATIENT = [route for route in route_map.declared() if route.face == "portal" and "patient_id" in route.ids]

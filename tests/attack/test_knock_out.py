@@ -30,11 +30,12 @@ from tenancy.database import db, transaction
 from tenancy.errors import NotFound
 from tests.attack import one_clinic
 from tests.attack.one_clinic import ALL, SITUATIONS, open_to
-from tests.conftest import Cluster, rolled_back
+from tests.conftest import Cluster
 from tests.house import route_map, whole_database
-from tests.house.route_map import Ids, Route, ask, seen, undone
+from tests.house.route_map import Ids, Route, ask, seen
 from tests.house.test_neighbours import UNSEEN, Asker, House, differences
 from tests.house.test_neighbours import house as house  # the fixture
+from tests.one_connection import rolled_back, undone
 
 pytestmark = pytest.mark.slow
 

@@ -57,8 +57,8 @@ from tenancy.languages import Language
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests.attack.reading_model import Access, Document, Model, Pair, User
-from tests.conftest import rolled_back
 from tests.inside import contact, inside, newest_link, patient
+from tests.one_connection import rolled_back
 
 MARIA, OMAR, GRACE, PETRA = (f"{name}@family.example" for name in ("maria", "omar", "grace", "petra"))
 LEO, MIA, ZOE, SAM, NINA, PAUL = "Leo Lopez", "Mia Lopez", "Zoe Haddad", "Sam Grant", "Nina Lopez", "Paul Peters"

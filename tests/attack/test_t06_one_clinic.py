@@ -33,8 +33,9 @@ from tests.attack.one_clinic import (
 )
 from tests.conftest import Cluster
 from tests.house import route_map, whole_database
-from tests.house.route_map import ask, undone
+from tests.house.route_map import ask
 from tests.inside import acting, inside, path_of, send_link
+from tests.one_connection import undone
 from tests.visitor import Visitor
 
 SIGN_IN_FIRST = (303, 409)  # 409: the form that was not sent is kept for after

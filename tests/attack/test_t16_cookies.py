@@ -16,11 +16,9 @@ from werkzeug.test import TestResponse
 
 from clinic import demo, sessions
 from tenancy import cookies
-from tenancy.database import db
-from tests.conftest import Cluster
+from tests.conftest import Cluster, one_more_app
 from tests.outer_door import BASE, Answer, Door
 from tests.visitor import Visitor
-from wsgi import create_app
 
 NAME = "__Host-portico"
 HOST = f"{demo.ELM}.{BASE}"
@@ -52,11 +50,8 @@ class Portal:
 @pytest.fixture(scope="module")
 def _app_over_tls(cluster: Cluster) -> Iterator[Flask]:
     settings = replace(cluster.copy(), scheme="https", base=BASE, port=None)
-    app = create_app(settings)
-    app.testing = True
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    with one_more_app(settings) as app:
+        yield app
     cluster.drop(settings)
 
 

@@ -30,8 +30,9 @@ from clinic.audit import AuditEntry
 from tenancy import clock
 from tenancy.database import db
 from tests.house import route_map
-from tests.house.route_map import Ids, Route, ask, made_up, standing_at, undone
+from tests.house.route_map import Ids, Route, ask, made_up, standing_at
 from tests.inside import inside, member, user
+from tests.one_connection import undone
 from tests.visitor import Visitor
 
 Administrator = psycopg.Connection[Any]

@@ -26,11 +26,12 @@ from tenancy.languages import Language
 from tests.attack.test_t01_matrix import found, plant_canaries
 from tests.conftest import Cluster
 from tests.house import route_map, whole_database
-from tests.house.route_map import ask, undone
+from tests.house.route_map import ask
 from tests.inside import inside
 from tests.mail.sink import Arrived, Sink, sink
 from tests.mail.test_delivery import deliver, serve
 from tests.mail.test_letters import example
+from tests.one_connection import undone
 
 MARIA, DESK = "maria@family.example", "front-desk@elm-street.example"
 NAMES = (

@@ -24,10 +24,10 @@ from clinic.staff import StaffRole
 from tenancy import clock
 from tenancy.database import db
 from tenancy.tenant import Role
+from tests.conftest import Cluster, one_more_app, working_on
 from tests.inside import inside, member, patient, user
 from tests.visitor import Visitor
 from ui import session_life
-from wsgi import create_app
 
 SECOND = timedelta(seconds=1)
 LONGEST, MOST_AT_ONCE = timedelta(hours=12), 10  # as promised, whatever the program says
@@ -74,38 +74,37 @@ class World:
     thief: Visitor
 
 
-@pytest.fixture(params=DOORS)
-def world(request: pytest.FixtureRequest, committed_app: Flask) -> Iterator[World]:
-    yield from standing(DOORS[request.param], committed_app)
+@pytest.fixture(scope="module")
+def _another_process(cluster: Cluster) -> Iterator[Flask]:
+    with one_more_app(cluster.settings) as app:
+        yield app
 
 
 @pytest.fixture
-def at_portal(committed_app: Flask) -> Iterator[World]:
-    yield from standing(DOORS["portal"], committed_app)
-
-
-@pytest.fixture
-def at_admin(committed_app: Flask) -> Iterator[World]:
-    yield from standing(DOORS["admin"], committed_app)
-
-
-def standing(door: Door, app: Flask) -> Iterator[World]:
-    other = restarted(app)
-    person = door.enter(app)
-    yield World(door, app, other, person, stolen(person, other))
-    close(other)
-
-
-def restarted(app: Flask) -> Flask:
+def other(committed_app: Flask, _another_process: Flask) -> Iterator[Flask]:
     """Another process of the same installation."""
-    again = create_app(app.config["PORTICO"])
-    again.testing = True
-    return again
+    with working_on(committed_app.config["PORTICO"], _another_process):
+        yield _another_process
 
 
-def close(app: Flask) -> None:
-    with app.app_context():
-        db.engine.dispose()
+@pytest.fixture(params=DOORS)
+def world(request: pytest.FixtureRequest, committed_app: Flask, other: Flask) -> World:
+    return standing(DOORS[request.param], committed_app, other)
+
+
+@pytest.fixture
+def at_portal(committed_app: Flask, other: Flask) -> World:
+    return standing(DOORS["portal"], committed_app, other)
+
+
+@pytest.fixture
+def at_admin(committed_app: Flask, other: Flask) -> World:
+    return standing(DOORS["admin"], committed_app, other)
+
+
+def standing(door: Door, app: Flask, other: Flask) -> World:
+    person = door.enter(app)
+    return World(door, app, other, person, stolen(person, other))
 
 
 def stolen(person: Visitor, app: Flask) -> Visitor:
@@ -268,9 +267,8 @@ def test_ended_is_ended_in_every_process_at_the_next_request(world: World, how: 
     assert is_in(world.person, world.door) and is_in(world.thief, world.door)
     ENDINGS[how](world)
     everybody_is_out(world)
-    newly_started = restarted(world.app)
-    assert not is_in(stolen(world.thief, newly_started), world.door)
-    close(newly_started)
+    with one_more_app(world.app.config["PORTICO"]) as newly_started:
+        assert not is_in(stolen(world.thief, newly_started), world.door)
 
 
 def test_a_new_password_ends_every_other_sign_in(at_portal: World) -> None:
@@ -292,9 +290,8 @@ def test_a_role_taken_away_is_gone_at_the_next_request(at_admin: World) -> None:
 
 
 def test_a_restart_ends_nothing_by_itself(world: World) -> None:
-    newly_started = restarted(world.app)
-    assert is_in(stolen(world.person, newly_started), world.door)
-    close(newly_started)
+    with one_more_app(world.app.config["PORTICO"]) as newly_started:
+        assert is_in(stolen(world.person, newly_started), world.door)
 
 
 def test_the_back_button_shows_nothing_after_signing_out(world: World) -> None:
@@ -405,12 +402,12 @@ def test_planted_one_process_remembers_who_is_in(at_portal: World, monkeypatch: 
 
 @pytest.mark.parametrize("limit", ["IDLE_STAFF", "IDLE_PORTAL"])
 def test_planted_a_limit_is_forgotten(
-    still: None, committed_app: Flask, monkeypatch: pytest.MonkeyPatch, limit: str
+    still: None, committed_app: Flask, other: Flask, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(sessions, limit, timedelta(days=1))
-    for world in standing(DOORS["admin" if limit == "IDLE_STAFF" else "portal"], committed_app):
-        with pytest.raises(AssertionError):
-            test_it_ends_after_the_idle_time_to_the_second(still, world)
+    world = standing(DOORS["admin" if limit == "IDLE_STAFF" else "portal"], committed_app, other)
+    with pytest.raises(AssertionError):
+        test_it_ends_after_the_idle_time_to_the_second(still, world)
 
 
 def test_planted_the_longest_is_forgotten(

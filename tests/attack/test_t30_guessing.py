@@ -23,10 +23,9 @@ from clinic.throttle import ALLOWANCES, Allowance, Counted, Purpose
 from mail.outbox import OutgoingLetter
 from tenancy import client_address, clock, known_devices, link_tokens
 from tenancy.database import db
-from tests.conftest import BASE, PORT
+from tests.conftest import BASE, PORT, one_more_app
 from tests.inside import inside, mail_resets, send_link, waiting_jobs
 from tests.visitor import Visitor
-from wsgi import create_app
 
 MARIA, ANA = "maria@family.example", "ana@elm.example"
 ELM, OAK = f"http://{demo.ELM}.{BASE}:{PORT}", f"http://{demo.OAK}.{BASE}:{PORT}"
@@ -157,13 +156,10 @@ def test_a_burst_costs_no_more_than_is_free(committed_app: Flask, checks: Checks
 
 def test_a_restart_forgets_nothing(committed_app: Flask, checks: Checks) -> None:
     assert [guess(committed_app, MARIA) for _ in range(6)] == [422] * 5 + [429]
-    again = create_app(committed_app.config["PORTICO"])
-    again.testing = True
-    again.config["WTF_CSRF_ENABLED"] = False
-    assert guess(again, MARIA) == 429
+    with one_more_app(committed_app.config["PORTICO"]) as again:
+        again.config["WTF_CSRF_ENABLED"] = False
+        assert guess(again, MARIA) == 429
     assert checks.made == 5
-    with again.app_context():
-        db.engine.dispose()
 
 
 def test_the_holder_is_let_in_while_strangers_guess(app: Flask, checks: Checks) -> None:

@@ -31,7 +31,7 @@ from tenancy.database import db
 from tenancy.link_tokens import Purpose as LinkPurpose
 from tenancy.tenant import Role
 from tests.conftest import BASE, PORT
-from tests.inside import at_the_door, give_app, inside, secret, send_link, user
+from tests.inside import at_the_door, give_app, inside, member, secret, send_link, user
 from tests.visitor import Visitor, app_code, compared
 
 ELM, OAK = f"http://{demo.ELM}.{BASE}:{PORT}", f"http://{demo.OAK}.{BASE}:{PORT}"
@@ -72,7 +72,7 @@ FORMS = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_else_in_the_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_else_in_the_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, full_hashes: None) -> None:
     """No form tokens to fetch, and nobody slowed: each try is counted all the same. Omar is deactivated."""
     for allowances in ALLOWANCES.values():
         for counted in allowances:
@@ -80,6 +80,9 @@ def nothing_else_in_the_way(request: pytest.FixtureRequest, monkeypatch: pytest.
     app = request.getfixturevalue("committed_app" if "committed_app" in request.fixturenames else "app")
     monkeypatch.setitem(app.config, "WTF_CSRF_ENABLED", False)
     monkeypatch.setattr(email_changes, "MOST_A_DAY", ENDLESS.free)
+    with inside(app, demo.ELM, Role.DOOR):
+        for each in (user(ADDRESSES["known"]), user(ADDRESSES["deactivated"]), member("ana@elm.example"), member("ben@elm.example")):
+            credentials.choose(each.holder, demo.PASSWORD)
     with inside(app, demo.ELM):
         portal_users.deactivate(user(ADDRESSES["deactivated"]).id)
 

@@ -31,8 +31,9 @@ from tenancy.tenant import Role
 from tests.attack.test_races import at_once
 from tests.conftest import Cluster
 from tests.house import route_map, whole_database
-from tests.house.route_map import Ids, Route, ask, undone
+from tests.house.route_map import Ids, Route, ask
 from tests.inside import at_the_door, give_app, inside, letters, member, path_of, secret, send_link, user, written
+from tests.one_connection import undone
 from tests.visitor import Visitor, app_code
 from ui import doors, origins
 

@@ -30,8 +30,9 @@ from werkzeug.test import TestResponse
 from clinic import demo, demo_papers
 from tenancy.database import Base, db, transaction
 from tests.house import route_map
-from tests.house.route_map import Ids, Route, ask, undone
+from tests.house.route_map import Ids, Route, ask
 from tests.inside import inside, written
+from tests.one_connection import undone
 from tests.visitor import Visitor
 
 DECLARED = [route for route in route_map.declared() if route.face != "every host"]

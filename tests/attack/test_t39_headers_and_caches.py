@@ -18,7 +18,8 @@ from werkzeug.test import TestResponse
 from clinic import demo
 from tenancy import headers
 from tests.house import route_map
-from tests.house.route_map import PEOPLE, Ids, Route, ask, standing_at, undone
+from tests.house.route_map import PEOPLE, Ids, Route, ask, standing_at
+from tests.one_connection import undone
 from tests.outer_door import BASE, Door
 from tests.visitor import Visitor
 

@@ -1,8 +1,7 @@
 """The declared routes (routes.yaml) beside the real ones; the people who ask, the ids they ask with, what they get."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BytesIO
@@ -353,13 +352,3 @@ def seen(answer: TestResponse, asked: Ids) -> tuple[Any, ...]:
             body = body.replace(str(value).encode(), b"ID")
             headers = [(name, each.replace(str(value), "ID")) for name, each in headers]
     return answer.status_code, sorted(headers), body
-
-
-@contextmanager
-def undone(app: Flask) -> Iterator[None]:
-    """Whatever a request changes in this block is as before after it. For the rolled-back `app` only."""
-    savepoint = db._app_engines[app][None].begin_nested()  # type: ignore[union-attr]
-    try:
-        yield
-    finally:
-        savepoint.rollback()

@@ -15,7 +15,8 @@ from clinic.staff import Right
 from portal_app import guards as portal_guards
 from tests.conftest import Cluster
 from tests.house import route_map
-from tests.house.route_map import PEOPLE, Ids, Route, ask, seen, standing_at, undone
+from tests.house.route_map import PEOPLE, Ids, Route, ask, seen, standing_at
+from tests.one_connection import undone
 from tests.visitor import Visitor
 from ui.doors import is_open
 from ui.machines import is_for_machines

@@ -60,6 +60,7 @@ class Found:
     conversation: UUID = MADE_UP
     wish: UUID = MADE_UP
     hana: UUID = MADE_UP
+    hugo: UUID = MADE_UP
     access: dict[str, UUID] = field(default_factory=dict)
     holds: dict[str, UUID] = field(default_factory=dict)
 
@@ -144,7 +145,7 @@ def _hold_up(running: Running, found: Found) -> None:
         hold = access_holds.hold(found.access["zoe"], "Court papers are awaited.", today + timedelta(days=9))
         found.holds = {"custody": block.id, "hold": hold.id}
         portal_users.mark_guardian(hana, found.zoe, True, "A court said so on May 4.")
-        found.hana = hana
+        found.hana, found.hugo = hana, inside.contact("Hugo Haddad").id
         zoe = inside.patient("Zoe Haddad")
         zoe.birth_on = coming_of_age.born_until(today + timedelta(days=12), 18)
 

@@ -238,6 +238,7 @@ def of_ana(running: Running, found: Found) -> Walk:
         Stop("/link/staff-email-change", "admin.staff_email_change_link", status=404),
         Stop("/", "admin.staff_email_change_link", follow(link(running, Purpose.STAFF_EMAIL_CHANGE))),
         Stop(f"{leo}/contacts/{found.maria}/sign-ins/{found.users['maria']}", "admin.contact_sign_in"),
+        Stop(f"{zoes}/contacts/{found.hugo}/sign-ins/{found.users['omar']}", "admin.contact_sign_in"),  # shared, on hold
         Stop("/staff", "admin.staff_list"),
         Stop("/staff/new", "admin.new_staff_member"),
         Stop("/staff/new", "admin.new_staff_member", press("Invite"), 422),
