@@ -14,6 +14,7 @@ import procrastinate
 from flask import Flask
 from procrastinate.exceptions import JobAborted
 from procrastinate.job_context import JobContext
+from psycopg import errors
 
 from tenancy import clinics, keys, tenant
 from tenancy.clinics import ClinicEntry
@@ -31,6 +32,23 @@ PATIENT = procrastinate.RetryStrategy(max_attempts=8, exponential_wait=4)
 queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 # Never opened: enqueuing happens on the running transaction's own connection, also inside a job.
 _enqueuing = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+class _Connector(procrastinate.PsycopgConnector):
+    """Says which lock is taken. Row security leaves it out of PostgreSQL's message, where procrastinate insists on it, so
+    that a periodic job that still waited would end the worker.
+    """
+
+    async def execute_query_one_async(self, query: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            row: dict[str, Any] = await super().execute_query_one_async(query, **arguments)
+            return row
+        except AssertionError as error:
+            taken = error.__context__
+            if not isinstance(taken, errors.UniqueViolation):
+                raise
+            named = {"constraint_name": taken.diag.constraint_name or "", "queueing_lock": arguments.get("queueing_lock")}
+            raise procrastinate.exceptions.UniqueViolation(**named) from taken
 
 
 class JobRefused(JobAborted):
@@ -157,6 +175,6 @@ def worker(settings: Settings) -> Iterator[procrastinate.App]:
     """The queue with connections of its own, for the worker process. They LISTEN, so they take no transaction pool."""
     conninfo = settings.database_url.replace("postgresql+psycopg://", "postgresql://")
     options = f"-c role={QUEUE_ROLE} -c search_path={QUEUE_SCHEMA}"
-    connector = procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=3, kwargs={"options": options})
+    connector = _Connector(conninfo=conninfo, min_size=1, max_size=3, kwargs={"options": options})
     with queue.replace_connector(connector) as opened, opened.open():
         yield opened

@@ -1,5 +1,6 @@
 """The worker itself. Lost if it fails: nothing is sent or carried out any more, or the job of a killed worker is forgotten."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import procrastinate
 import psycopg
 import pytest
 from flask import Flask, current_app
+from procrastinate.periodic import PeriodicDeferrer
 from sqlalchemy import select
 
 from clinic import demo
@@ -225,3 +227,18 @@ def test_the_worker_touches_nothing_but_the_queue(committed_app: Flask) -> None:
         connector = opened.connector.get_sync_connector()
         row = connector.execute_query_one("SELECT current_user::text AS role, current_setting('search_path') AS path")
     assert row == {"role": QUEUE_ROLE, "path": "q"}
+
+
+def test_a_periodic_job_that_still_waits_does_not_stop_the_worker(committed_app: Flask, queue: Administrator) -> None:
+    """Lost: a worker that is busy for longer than a minute ends when the next minute begins."""
+
+    async def twice(app: procrastinate.App) -> None:
+        async with app.open_async():
+            deferrer = PeriodicDeferrer(app.periodic_registry)
+            periodic = next(iter(app.periodic_registry.periodic_tasks.values()))
+            for timestamp in (60, 120):
+                await deferrer.defer_jobs([(periodic, timestamp)])
+
+    with jobs.worker(committed_app.config["PORTICO"]) as app:
+        asyncio.run(twice(app))
+    assert queue.execute("SELECT count(*) FROM q.procrastinate_jobs").fetchone() == (1,)
