@@ -9,6 +9,7 @@ import time
 from base64 import urlsafe_b64decode
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import psycopg
 import pytest
@@ -228,8 +229,8 @@ def test_planted_a_secret_kept_beside_its_hash(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def careless(purpose: Purpose, holder: Holder, email_norm: str, *, misses: int = 0) -> MailedLink:
-        link = issue(purpose, holder, email_norm, misses=misses)
+    def careless(purpose: Purpose, holder: Holder, email_norm: str, **more: Any) -> MailedLink:
+        link = issue(purpose, holder, email_norm, **more)
         key = keys.signing_key(link_tokens.KEY_PURPOSE)
         audit.record("link.issued", secret=link_tokens.token(key, purpose, link.id))
         return link
