@@ -153,6 +153,10 @@ def _look_at_intent(account_id: str, intent_id: str) -> bool | None:
     except Conflict as conflict:
         log.warning("The payment of %s waits: %s", intent_id, conflict)
         return None
+    except StripeRefused as refused:
+        if refused.code != "resource_missing":
+            raise
+        log.warning("Our payment of %s names what Stripe does not have", intent_id)  # told below; the others go on
     with transaction():
         return _looks(intent_id) != before
 

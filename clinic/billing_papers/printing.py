@@ -9,7 +9,7 @@ import typst
 
 from tenancy import database
 
-LAYOUT = Path(__file__).parent / "paper.typ"
+LAYOUT = Path(__file__).with_name("paper.typ")
 NOWHERE = "/nonexistent"  # no packages: everything it needs is in the layout
 
 

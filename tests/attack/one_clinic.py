@@ -26,14 +26,14 @@ ABOUT_A_PATIENT = [route for route in route_map.declared() if route.face == "por
 ALL = frozenset(
     f"{method} {route.rule.partition('patient_id>')[2]}" for route in ABOUT_A_PATIENT for method in route.answers
 )
-OVERVIEW = frozenset({"GET /"})
-MONEY = ("/billing", "/invoices", "/payments", "/receipts", "/statements")
-BILLING = frozenset(each for each in ALL if any(part in each for part in MONEY))
+OVERVIEW = frozenset({"GET /", "POST /autopay/ending"})  # one's own wish can be ended as long as one sees anything
+MONEY = ("/autopay", "/billing", "/invoices", "/payments", "/receipts", "/statements")
+BILLING = frozenset(each for each in ALL if any(part in each for part in MONEY)) - OVERVIEW
 RECORDS = ALL - BILLING - OVERVIEW
 MESSAGES = frozenset(each for each in ALL if "/conversations" in each)
 REQUESTS = frozenset(each for each in ALL if "/appointment-requests" in each)
 DOCUMENT = frozenset(each for each in ALL if "document_id" in each)
-INVOICE = frozenset(each for each in ALL if "/invoices" in each)
+INVOICE = frozenset(each for each in ALL if "/invoices" in each) | {"POST /autopay"}  # invoices are what it pays
 WRITTEN = frozenset({"conversations", "messages", "message_attachments"})
 BILLED = frozenset({"account_lines", "invoices", "allocations"})
 RECORDED = frozenset({"documents", "document_contents", "appointments", "appointment_requests"}) | WRITTEN
@@ -248,7 +248,7 @@ SITUATIONS: dict[str, Situation] = {
         frozenset({"appointment_requests"}),
     ),
     "invoices are hidden": Situation(
-        lambda elm: elm.save_settings(without=("shows_invoices",)), INVOICE, frozenset({"invoices"})
+        lambda elm: elm.save_settings(without=("shows_invoices",)), INVOICE, frozenset({"allocations", "invoices"})
     ),
     "balance and invoices are hidden": Situation(
         lambda elm: elm.save_settings(without=("shows_balance", "shows_invoices")), BILLING, BILLED

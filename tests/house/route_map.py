@@ -93,7 +93,8 @@ KINDS = {
     "account_line": f"SELECT x.id FROM account_lines x {_OF_PATIENT} AND x.kind = 'charge' AND x.corrects_id IS NULL "
     "AND NOT EXISTS (SELECT FROM invoice_lines i WHERE (i.clinic_id, i.line_id) = (x.clinic_id, x.id))",
     "payment_line": f"SELECT x.id FROM account_lines x {_OF_PATIENT} AND x.kind = 'payment' AND x.corrects_id IS NULL "
-    "AND NOT EXISTS (SELECT FROM allocations a WHERE (a.clinic_id, a.payment_line_id) = (x.clinic_id, x.id))",
+    "AND NOT EXISTS (SELECT FROM allocations a WHERE (a.clinic_id, a.payment_line_id) = (x.clinic_id, x.id)) "
+    "AND NOT EXISTS (SELECT FROM account_lines b WHERE (b.clinic_id, b.takes_back_id) = (x.clinic_id, x.id))",
     "billed_line": f"SELECT x.id FROM account_lines x {_LINE} {_OF_PATIENT} AND x.kind = 'charge' AND x.corrects_id IS NULL "
     "AND i.number IS NOT NULL ORDER BY i.number DESC",
     "drafted_line": f"SELECT x.id FROM account_lines x {_LINE} {_OF_PATIENT} AND i.number IS NULL",
