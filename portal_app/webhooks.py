@@ -9,6 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from clinic import stripe_events, stripe_gateway
 from clinic.stripe_gateway import BadSignature
 from tenancy.settings import Settings
+from ui.body_sizes import MOST_OF_A_FORM
 from ui.doors import open_page
 from ui.machines import machine_route
 
@@ -21,7 +22,10 @@ def stripe() -> Response:
         if known.stripe_webhook_secret is None:
             raise BadSignature("not_connected")
         signature = request.headers.get("Stripe-Signature", "")
-        event = stripe_gateway.verified(request.get_data(), signature, known.stripe_webhook_secret)
+        body = request.get_data()
+        if len(body) >= MOST_OF_A_FORM:  # one that said no length was cut off here
+            raise RequestEntityTooLarge
+        event = stripe_gateway.verified(body, signature, known.stripe_webhook_secret)
     except BadSignature as bad:
         stripe_events.refuse(bad.reason)
         return Response("Not signed by Stripe, or not now.\n", 400, mimetype="text/plain")
