@@ -87,6 +87,17 @@ def test_one_ends_ones_own_and_nobody_elses(app: Flask, email: str, other: str) 
     assert events(app)[-1] == "session.ended"
 
 
+@pytest.mark.parametrize(("email", "other"), [(MARIA, OMAR), (ANA, BEN)])
+def test_signing_out_everywhere_ends_all_of_ones_own_and_nobody_elses(app: Flask, email: str, other: str) -> None:
+    mine, _theirs = begin(app, email, times=2), begin(app, other)
+    with inside(app, demo.ELM, Role.DOOR):
+        assert not sessions.has_ended(mine[0])
+        sessions.sign_out_everywhere(holder(email))
+        assert [sessions.has_ended(each) for each in mine] == [True, True]
+    assert not live(app, email) and len(live(app, other)) == 1
+    assert events(app)[-1] == "sessions.ended"
+
+
 def test_a_family_ends_another_browsers_sign_in_on_its_page(app: Flask, maria: Visitor) -> None:
     this_one, other = live(app, MARIA)[0].id, begin(app, MARIA)[0]
     assert "Chrome" not in maria.read("/profile/sessions")
