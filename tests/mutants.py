@@ -112,8 +112,13 @@ def _naming_the_same(changed: ast.AST, node: ast.AST) -> ast.AST:
     return changed
 
 
-def plant(mutant: Mutant) -> None:
-    """Give every living function of the module the changed code, and its constants their changed values."""
+def plant(mutant: Mutant) -> bool:
+    """Give every living function of the module the changed code, and its constants their changed values.
+
+    Returns whether there was anything to change.
+    """
+    gc.unfreeze()  # what tests set aside from collecting is not found either
+    is_planted = False
     filename = str(mutant.path)
     module = next(each for each in list(sys.modules.values()) if getattr(each, "__file__", None) == filename)
     codes = {code.co_qualname: code for code in _codes(compile(mutant.tree, filename, "exec"))}
@@ -122,6 +127,7 @@ def plant(mutant: Mutant) -> None:
         new = codes.get(old.co_qualname) if old.co_filename == filename else None
         if new is not None and new.co_freevars == old.co_freevars and new != old:
             function.__code__ = new
+            is_planted = True
     for cached in [each for each in gc.get_objects() if isinstance(each, _lru_cache_wrapper)]:
         if cached.__module__ == module.__name__:
             cached.cache_clear()
@@ -130,6 +136,8 @@ def plant(mutant: Mutant) -> None:
         if is_value and statement.lineno <= mutant.line <= (statement.end_lineno or 0):
             _run(statement, module)
             _carry_on(module, _given(statement))
+            is_planted = True
+    return is_planted
 
 
 def _run(statement: ast.stmt, module: ModuleType) -> None:

@@ -34,7 +34,7 @@ from tests.mutants import ROOT, Mutant, mutants_of, plant
 MOST_SECONDS = 60  # a mutant; one that hangs was noticed
 MOST_TEST_SECONDS = 25  # of the tests for one, as long as they took without it
 PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
-HUNG = 3  # the exit status of such a fork
+HUNG, UNPLANTED = 3, 4  # the exit status of such a fork
 EVERYDAY = "not slow and not browser and not bench"
 
 
@@ -60,7 +60,7 @@ class Run:
         self.measured = coverage.Coverage(include=[str(path) for path in paths], data_file=None, config_file=False)
         self.seconds: dict[str, float] = {}
         self.survivors: list[str] = []
-        self.counts = {"noticed": 0, "hung": 0, "survived": 0}
+        self.counts = {"noticed": 0, "hung": 0, "survived": 0, "unplanted": 0}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -106,7 +106,7 @@ class Run:
             _end_children()
             os._exit(noticed)
         _pid, status = os.waitpid(child, 0)
-        return {0: "survived", HUNG: "hung"}.get(os.waitstatus_to_exitcode(status), "noticed")
+        return {0: "survived", HUNG: "hung", UNPLANTED: "unplanted"}.get(os.waitstatus_to_exitcode(status), "noticed")
 
     def _quickest(self, items: list[pytest.Item]) -> list[pytest.Item]:
         """As many of the first as there is time for, and at least one."""
@@ -129,7 +129,8 @@ def _noticed(mutant: Mutant, items: list[pytest.Item]) -> int:
     try:
         for engine in [each for each in gc.get_objects() if isinstance(each, Engine)]:
             engine.dispose(close=False)  # the parent's connections are the parent's
-        plant(mutant)
+        if not plant(mutant):
+            return UNPLANTED
         rest: Any = _Session(items[0].session)
         for item, following in zip(items, [*items[1:], rest], strict=True):
             if any(report.failed for report in runtestprotocol(item, nextitem=following, log=False)):

@@ -18,7 +18,7 @@ from tenancy.errors import Conflict, NotFound, Refused
 from tests.access import ANA, BOTH, MARIA, access_of, change, recorded, seen_by
 from tests.conftest import Cluster
 from tests.house import whole_database
-from tests.inside import acting, contact, inside, member, patient, user
+from tests.inside import acting, contact, inside, member, patient, user, waiting_jobs
 
 
 def today(app: Flask) -> date:
@@ -103,6 +103,23 @@ def test_a_day_that_is_over_or_beyond_all_plans_is_refused(app: Flask, days: int
             change(app, details)
         assert refusal.value.field == "ends_on"
     assert seen_by(app)["Leo Lopez"] == BOTH
+
+
+def test_where_paying_ends_what_was_begun_is_ended_too(app: Flask) -> None:
+    """A page of Stripe's that is still open would else take money from somebody who may not see the bill any more."""
+
+    def asked() -> int:
+        return len(waiting_jobs(app, portal_users.END_CHECKOUTS))
+
+    change(app, AccessDetails(records=False, billing=True))
+    assert asked() == 0
+    change(app, AccessDetails(records=True, billing=False))
+    assert asked() == 1
+    change(app, AccessDetails(records=False, billing=False))
+    assert asked() == 2
+    with inside(app, demo.ELM), acting(ANA):
+        portal_users.deactivate(user(MARIA).id)
+    assert asked() == 3
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 201])
