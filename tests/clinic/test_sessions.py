@@ -94,8 +94,11 @@ def test_signing_out_everywhere_ends_all_of_ones_own_and_nobody_elses(app: Flask
         assert not sessions.has_ended(mine[0])
         sessions.sign_out_everywhere(holder(email))
         assert [sessions.has_ended(each) for each in mine] == [True, True]
+        me = holder(email)
     assert not live(app, email) and len(live(app, other)) == 1
-    assert events(app)[-1] == "sessions.ended"
+    with inside(app, demo.ELM):
+        last = db.session.scalars(select(AuditEntry).order_by(AuditEntry.at.desc())).first()
+        assert last and (last.event, last.subject_id) == ("sessions.ended", me.staff_member_id or me.portal_user_id)
 
 
 def test_a_family_ends_another_browsers_sign_in_on_its_page(app: Flask, maria: Visitor) -> None:
