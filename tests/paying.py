@@ -41,7 +41,6 @@ class Desk:
     account_id: str
     patient_id: UUID
     maria: UUID
-    keeper: str = BEN  # who keeps its books
 
     # Who does it
 
@@ -57,10 +56,10 @@ class Desk:
             yield
 
     @contextmanager
-    def staff(self, email: str | None = None) -> Iterator[None]:
+    def staff(self, email: str = BEN) -> Iterator[None]:
         """One transaction of a staff member's."""
         with self.clinic_transaction():
-            actor = inside.member(email or self.keeper).holder.actor
+            actor = inside.member(email).holder.actor
         with self.open_clinic(), actors.acting(actor), transaction():
             yield
 
