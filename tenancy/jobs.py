@@ -12,8 +12,9 @@ from uuid import UUID
 
 import procrastinate
 from flask import Flask
-from procrastinate.exceptions import JobAborted
+from procrastinate.exceptions import JobAborted, UniqueViolation
 from procrastinate.job_context import JobContext
+from procrastinate.jobs import Status
 from psycopg import errors
 
 from tenancy import clinics, keys, tenant
@@ -35,20 +36,29 @@ _enqueuing = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
 
 
 class _Connector(procrastinate.PsycopgConnector):
-    """Says which lock is taken. Row security leaves it out of PostgreSQL's message, where procrastinate insists on it, so
-    that a periodic job that still waited would end the worker.
+    """Says that a lock is taken where procrastinate insists on hearing which: row security leaves that out of PostgreSQL's
+    message. A periodic job that still waited would end the worker otherwise.
     """
 
+    async def execute_query_async(self, query: str, **arguments: Any) -> None:
+        with _lock_may_be_taken():
+            await super().execute_query_async(query, **arguments)
+
     async def execute_query_one_async(self, query: str, **arguments: Any) -> dict[str, Any]:
-        try:
+        with _lock_may_be_taken():
             row: dict[str, Any] = await super().execute_query_one_async(query, **arguments)
-            return row
-        except AssertionError as error:
-            taken = error.__context__
-            if not isinstance(taken, errors.UniqueViolation):
-                raise
-            named = {"constraint_name": taken.diag.constraint_name or "", "queueing_lock": arguments.get("queueing_lock")}
-            raise procrastinate.exceptions.UniqueViolation(**named) from taken
+        return row
+
+
+@contextmanager
+def _lock_may_be_taken() -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:
+        taken = error.__context__
+        if not isinstance(taken, errors.UniqueViolation):
+            raise
+        raise UniqueViolation(constraint_name=taken.diag.constraint_name, queueing_lock=None) from taken
 
 
 class JobRefused(JobAborted):
@@ -138,10 +148,13 @@ def every_clinic(
 @queue.periodic(cron="*/5 * * * *")
 @queue.task(name="tenancy.retry_stalled", queueing_lock="tenancy.retry_stalled", pass_context=True)
 async def retry_stalled(context: JobContext, /, timestamp: int) -> None:
-    """Jobs of a worker that was killed are taken up by the others."""
+    """Jobs of a worker that was killed are taken up by the others; a periodic one only if the next does not wait already."""
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs():
-        await manager.retry_job(job)
+        try:
+            await manager.retry_job(job)
+        except UniqueViolation:
+            await manager.finish_job(job, Status.ABORTED, delete_job=True)
 
 
 def _clinic_named(clinic_id: str) -> ClinicEntry:

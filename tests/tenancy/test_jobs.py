@@ -188,6 +188,33 @@ def test_the_job_of_a_worker_that_was_killed_is_done_by_another(committed_app: F
     assert outbox.DELIVER not in waiting(queue)
 
 
+def test_a_periodic_job_of_a_killed_worker_does_not_stand_before_the_others(committed_app: Flask, queue: Administrator) -> None:
+    """Lost: the next minute's waits already, so the killed one cannot wait too, and nothing behind it is ever taken up."""
+    queue.execute("INSERT INTO q.procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")
+    for status, timestamp in (("doing", 60), ("todo", 120)):
+        queue.execute(
+            "INSERT INTO q.procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args, status, worker_id) VALUES "
+            "('default', 'payments.follow_up', 0, 'payments.follow_up', %s, %s, CASE WHEN %s = 'doing' THEN "
+            "(SELECT max(id) FROM q.procrastinate_workers) END)",
+            (json.dumps({"timestamp": timestamp}), status, status),
+        )
+    with inside(committed_app, demo.ELM):
+        jobs.enqueue(outbox.DELIVER)
+    queue.execute(
+        "UPDATE q.procrastinate_jobs SET status = 'doing', worker_id = (SELECT max(id) FROM q.procrastinate_workers) "
+        "WHERE task_name = %s",
+        (outbox.DELIVER,),
+    )
+    with jobs.worker(committed_app.config["PORTICO"]) as app:
+        asyncio.run(_take_up(app))
+    assert waiting(queue) == {"payments.follow_up": "todo", outbox.DELIVER: "todo"}
+
+
+async def _take_up(app: procrastinate.App) -> None:
+    async with app.open_async():
+        await jobs.retry_stalled.func(SimpleNamespace(app=app), timestamp=60)
+
+
 def test_a_job_that_fails_is_tried_again_for_about_a_day() -> None:
     """A mail server that is down over night gets its letters in the morning; what is a day late helps nobody."""
     waits = []
