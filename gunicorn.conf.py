@@ -3,7 +3,8 @@
 # No port: nobody but nginx, which is let in to this folder, reaches the application.
 bind = "unix:/run/portico/gunicorn.sock"
 umask = 0o007
-workers, threads, worker_class = 2, 4, "gthread"
+# Three calls to Stripe at once may hang in a worker (clinic/stripe_gateway/breaker.py); as many threads are left for everything else.
+workers, threads, worker_class = 2, 6, "gthread"
 timeout, graceful_timeout = 60, 30
 
 # More than nginx lets through, so that nginx alone says what is too large, with a page and a way out.
