@@ -5,9 +5,13 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from clinic import account, demo, invoices
+from clinic import account, billing_settings, demo, invoices, payments
+from clinic.billing_settings import BillingDetails
 from clinic.invoices import InvoiceStatus
 from clinic.payments import PaymentStatus
+from clinic.stripe_gateway import StripeUnknown
+from tenancy.errors import Refused
+from tests.access import recorded
 from tests.books import being_paid, draft, invoice, newcomer, usd
 from tests.inside import inside, patient
 from tests.visitor import Visitor
@@ -187,3 +191,49 @@ def test_an_admin_sets_how_the_clinic_bills(ana: Visitor) -> None:
     assert "Above $1,000.00 a second person confirms" in page and "Announced 5 days before" in page
     assert "may pay a part" in page
     assert 'value="1000.00"' in ana.read(path)
+
+
+def test_what_came_too_late_is_said_and_leads_back(app: Flask, ben: Visitor, nell: UUID) -> None:
+    sent, path = made(app, nell, 5000), f"{HOME}/patients/{nell}/invoices"
+    ben.get(f"{path}/{sent}")
+    with inside(app, demo.ELM):
+        due = invoices.usual_due_day().isoformat()
+        empty = draft(nell, 100)
+        only = invoices.lines_on(empty)[0]
+        invoices.remove_line(empty, nell, only)
+    ben.post(f"{path}/{sent}/issuing", {"due_on": due})
+    assert "issued already" in ben.read(f"{path}/{sent}")
+    ben.post(f"{path}/{sent}/discarding")
+    assert "issued already" in ben.read(f"{path}/{sent}")
+    assert "There is nothing on this invoice" in ben.post(f"{path}/{empty}/issuing", {"due_on": due}).text
+    assert ben.post(f"{path}/new").status_code == 422
+    ben.post(f"{path}/{sent}/voiding", {"reason": "Billed twice"})
+    ben.post(f"{path}/{sent}/voiding", {"reason": "Once more"})
+    assert "void already" in ben.read(f"{path}/{sent}")
+    assert ben.post(f"{path}/{made(app, nell, 10)}/voiding", {"reason": "x" * 161}).status_code == 422
+
+
+def test_an_invoice_is_not_voided_while_nobody_knows_whether_it_is_paid(
+    app: Flask, ben: Visitor, nell: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_invoice_id: UUID) -> None:
+        raise StripeUnknown
+
+    monkeypatch.setattr(payments, "end_checkouts_of", silent)
+    sent = made(app, nell, 5000)
+    path = f"{HOME}/patients/{nell}/invoices/{sent}"
+    ben.get(path)
+    ben.post(f"{path}/voiding", {"reason": "Billed twice"})
+    assert "Stripe does not answer" in ben.read(path)
+    with inside(app, demo.ELM):
+        assert invoices.rows_of([sent])[sent].status == InvoiceStatus.OPEN
+
+
+def test_billing_settings_are_recorded_with_what_was_before(app: Flask, ana: Visitor) -> None:
+    path = f"{HOME}/clinic-options/billing"
+    ana.get(path)
+    for _again in range(2):
+        ana.post(path, {"refund_limit": "", "autopay_notice_days": "7"})
+    assert recorded(app, "billing_settings.saved") == [{"autopay_notice_days": [3, 7]}]
+    with inside(app, demo.ELM), pytest.raises(Refused):
+        billing_settings.save(BillingDetails(False, None, 15))

@@ -2,16 +2,18 @@
 
 import io
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pikepdf
 import pytest
+import typst
 from flask import Flask
 from flask_babel import force_locale
 
 from clinic import account, billing, billing_papers, demo, invoices, portal_settings
 from clinic.account import LineKind, Method
-from clinic.billing_papers import Paper
+from clinic.billing_papers import Paper, printing
 from clinic.payments import Payment
 from tenancy import clock
 from tenancy.database import db
@@ -165,6 +167,14 @@ def test_what_somebody_typed_is_never_read_as_a_command(app: Flask) -> None:
         paper = billing_papers.statement(clock.now().date().replace(day=1), nell, "#panic()")
     first, second = billing_papers.printed(paper), billing_papers.printed(paper)
     assert first == second and len(opened(first, claims=False).pages) == 1
+
+
+def test_a_layout_that_does_not_compile_is_no_missing_letter(app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.typ"
+    broken.write_text("#nothing-of-that-name")
+    monkeypatch.setattr(printing, "LAYOUT", broken)
+    with app.app_context(), pytest.raises(typst.TypstError):
+        billing_papers.printed(Paper("en", "A paper", "Elm", (), (), "", "a.pdf"))
 
 
 def test_nothing_is_printed_while_a_transaction_waits(app: Flask) -> None:
