@@ -27,6 +27,7 @@ from tenancy.demo import Demo, DemoRefused, Plan
 from tenancy.embedded_postgres import Server, ServerFailed
 from tests.journeys.running import ROOT, free_port
 
+PATIENCE_SECONDS = 600  # a busy machine's
 KEYS = {
     "secret_key": "s" * 64, "master_key": base64.b64encode(bytes(32)).decode(), "portico_password": "p",
     "stripe_key": "sk_test_x", "stripe_webhook_secret": "whsec_x",
@@ -360,7 +361,7 @@ def test_the_demo_itself_starts_shows_its_pages_stops_and_keeps_its_data() -> No
                 stderr=subprocess.STDOUT, text=True, env={**environment, "PORTICO_DATA": str(data)}, start_new_session=True,
             ) as running:  # fmt: skip
                 assert running.stdout
-                patience = threading.Timer(180, running.kill)
+                patience = threading.Timer(PATIENCE_SECONDS, running.kill)
                 patience.start()
                 said = ""
                 for line in running.stdout:
