@@ -172,6 +172,7 @@ def test_what_is_locked_is_read_afresh_and_may_still_be_referred_to() -> None:
     statement = database.locked(select(Clinic.id))
     assert str(statement.compile(dialect=postgresql.dialect())).endswith("FOR NO KEY UPDATE")
     assert statement.get_execution_options()["populate_existing"] is True
+    assert database.afresh(select(Clinic.id)).get_execution_options()["populate_existing"] is True
 
 
 def test_entries_are_values_and_say_what_they_are(elm: ClinicEntry, oak: ClinicEntry) -> None:

@@ -272,7 +272,10 @@ def test_with_a_key_of_stripes_own_the_stand_in_stays_away(
     with socket.create_server(("127.0.0.1", plan.stripe_port)):  # nor does it matter who else is there
         assert run_main(monkeypatch, plan) == 0
     assert not [each for each in done if "stripe_fake" in each or "sign-up" in each]
-    assert f"stripe listen --forward-connect-to localhost:{plan.port}/webhooks/stripe" in capsys.readouterr().out
+    assert (
+        "with the key in STRIPE_API_KEY. For its webhooks, in another terminal:\n"
+        f"  stripe listen --forward-connect-to localhost:{plan.port}/webhooks/stripe\n"
+    ) in capsys.readouterr().out
     left = (plan.data / "environment").read_text()
     assert "STRIPE_API_KEY=sk_test_of_mine\n" in left and "STRIPE_API_BASE" not in left
 

@@ -248,6 +248,17 @@ def test_the_command_is_flask_worker() -> None:
     assert application.cli.commands == {"worker": cli.worker}
 
 
+def test_whatever_else_the_queue_insists_on_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a lock that is taken is nothing to worry about."""
+
+    async def insist(self: object, query: str, **_: object) -> dict[str, Any]:
+        raise AssertionError(query)
+
+    monkeypatch.setattr(procrastinate.PsycopgConnector, "execute_query_one_async", insist)
+    with pytest.raises(AssertionError, match="^SELECT$"):
+        asyncio.run(jobs._Connector(conninfo="postgresql://nowhere").execute_query_one_async("SELECT"))
+
+
 def test_the_worker_touches_nothing_but_the_queue(committed_app: Flask) -> None:
     """What a job does it does as its clinic; the queue's own connections read nobody's rows."""
     with jobs.worker(committed_app.config["PORTICO"]) as opened:
