@@ -10,10 +10,12 @@ import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import _lru_cache_wrapper
+from functools import _lru_cache_wrapper, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+from sqlalchemy import Engine
 
 ROOT = Path(__file__).parents[1]
 OURS = ("tenancy", "mail", "clinic", "ui", "admin_app", "portal_app", "wsgi")
@@ -117,18 +119,17 @@ def plant(mutant: Mutant) -> bool:
 
     Returns whether there was anything to change.
     """
-    gc.unfreeze()  # what tests set aside from collecting is not found either
     is_planted = False
     filename = str(mutant.path)
     module = next(each for each in list(sys.modules.values()) if getattr(each, "__file__", None) == filename)
     codes = {code.co_qualname: code for code in _codes(compile(mutant.tree, filename, "exec"))}
-    for function in [each for each in gc.get_objects() if isinstance(each, FunctionType)]:
+    for function in living()[FunctionType]:
         old = function.__code__
         new = codes.get(old.co_qualname) if old.co_filename == filename else None
         if new is not None and new.co_freevars == old.co_freevars and new != old:
             function.__code__ = new
             is_planted = True
-    for cached in [each for each in gc.get_objects() if isinstance(each, _lru_cache_wrapper)]:
+    for cached in living()[_lru_cache_wrapper]:
         if cached.__module__ == module.__name__:
             cached.cache_clear()
     for statement in mutant.tree.body:
@@ -138,6 +139,15 @@ def plant(mutant: Mutant) -> bool:
             _carry_on(module, _given(statement))
             is_planted = True
     return is_planted
+
+
+@lru_cache
+def living() -> dict[type, list[Any]]:
+    """What of our kinds lived when this was first asked: before the first fork, since looking takes longer than many tests."""
+    gc.unfreeze()  # what tests set aside from collecting is not found otherwise
+    everything = gc.get_objects()
+    gc.freeze()
+    return {kind: [each for each in everything if isinstance(each, kind)] for kind in (FunctionType, _lru_cache_wrapper, Engine)}
 
 
 def _run(statement: ast.stmt, module: ModuleType) -> None:

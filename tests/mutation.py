@@ -14,7 +14,6 @@ Survivors that are known, each with the reason why it may live, are in `tests/su
 import argparse
 import contextlib
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -29,7 +28,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from sqlalchemy import Engine
 
-from tests.mutants import ROOT, Mutant, mutants_of, plant
+from tests.mutants import ROOT, Mutant, living, mutants_of, plant
 
 MOST_SECONDS = 60  # a mutant; one that hangs was noticed
 MOST_TEST_SECONDS = 25  # of the tests for one, as long as they took without it
@@ -80,6 +79,7 @@ class Run:
         return True
 
     def _try_all(self, session: pytest.Session) -> None:
+        living()
         items = {item.nodeid: item for item in session.items}
         data = self.measured.get_data()
         passing = {path: data.contexts_by_lineno(str(path)) for path in self.lines}
@@ -127,7 +127,7 @@ def _noticed(mutant: Mutant, items: list[pytest.Item]) -> int:
     for line in (1, 2):
         os.dup2(nowhere, line)
     try:
-        for engine in [each for each in gc.get_objects() if isinstance(each, Engine)]:
+        for engine in living()[Engine]:
             engine.dispose(close=False)  # the parent's connections are the parent's
         if not plant(mutant):
             return UNPLANTED
