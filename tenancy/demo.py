@@ -140,11 +140,11 @@ class Demo:
         path = self.plan.data / "secrets.json"
         kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         made = {
-            "secret_key": secrets.token_urlsafe(48),
+            "secret_key": secrets.token_urlsafe(),
             "master_key": base64.b64encode(secrets.token_bytes(32)).decode(),
-            "portico_password": secrets.token_urlsafe(32),
-            "stripe_key": f"sk_test_{secrets.token_hex(16)}",
-            "stripe_webhook_secret": f"whsec_{secrets.token_hex(16)}",
+            "portico_password": secrets.token_urlsafe(),
+            "stripe_key": f"sk_test_{secrets.token_hex()}",
+            "stripe_webhook_secret": f"whsec_{secrets.token_hex()}",
         }
         if made.keys() - kept.keys():
             kept = made | kept

@@ -97,7 +97,7 @@ class Server:
         shutil.rmtree(unfinished, ignore_errors=True)
         if not password.exists():
             password.touch(mode=0o600)
-            password.write_text(secrets.token_urlsafe(32))
+            password.write_text(secrets.token_urlsafe())
         self._hand_over(password)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         access = ("--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}")
@@ -183,7 +183,7 @@ def prepare(
     Both passwords are set each time; without `owner_password` the owner gets a new random one.
     """
     server = make_url(server_url).set(drivername="postgresql")
-    owner_password = owner_password or secrets.token_urlsafe(32)
+    owner_password = owner_password or secrets.token_urlsafe()
     with psycopg.connect(_text_of(server), autocommit=True, connect_timeout=10) as admin:
         if admin.info.server_version < OLDEST_VERSION:
             raise ServerFailed(

@@ -79,4 +79,4 @@ def _is_good(key: bytes, mark: str, account: str) -> bool:
 
 
 def _signature(key: bytes, begun: str, account: str) -> str:
-    return keys.digest(key, f"{begun}\0{account}".encode("utf-8", "surrogatepass")).hex()[:32]
+    return keys.digest(key, f"{begun}\0{account}".encode("utf-8", "surrogatepass")).hex()

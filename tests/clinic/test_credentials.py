@@ -165,6 +165,21 @@ def test_two_are_looked_at_at_once_and_a_third_is_told_to_come_back(app: Flask, 
     assert credentials.HASHES_AT_ONCE == 2
 
 
+def test_nobody_waits_longer_than_a_second_for_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each who waits holds one of the few threads that answer everybody else."""
+    waits: list[float] = []
+
+    class Taken:
+        def acquire(self, timeout: float) -> bool:
+            waits.append(timeout)
+            return False
+
+    monkeypatch.setattr(credentials, "_hashing", Taken())
+    with pytest.raises(Busy), credentials._a_turn():
+        pass
+    assert waits == [1]
+
+
 def test_the_page_of_a_flood_says_when_to_come_back(portal: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_hashing", BoundedSemaphore(1))
     monkeypatch.setattr(credentials, "LONGEST_WAIT", timedelta(0))

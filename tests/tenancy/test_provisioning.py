@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from clinic import demo
 from tenancy import clinics, clock, keys, provisioning, tenant
@@ -52,6 +53,12 @@ def test_what_could_not_stand_is_refused_at_its_field(new: None, wrong: dict[str
     with pytest.raises(Refused) as refusal:
         provisioning.create(**ASH | wrong)
     assert refusal.value.field == field and why in str(refusal.value.message)
+
+
+def test_what_else_the_database_refuses_is_not_told_as_an_address_that_is_taken(app: Flask) -> None:
+    """An operator would try one address after the other."""
+    with pytest.raises(IntegrityError, match="pk_clinics"), inside(app, demo.ELM, Role.OPERATOR):
+        provisioning.create(**ASH)
 
 
 @pytest.mark.parametrize("name", ["A", "x" * 80])
