@@ -108,6 +108,7 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     (f"{PATIENT}/receipts/<uuid:line_id>", "receipt", billing_papers.receipt, GET),
     (f"{PATIENT}/statements/<month>", "statement", billing_papers.statement, GET),
     (f"{PATIENT}/payments/new", "new_payment", payments.new, BOTH),
+    ("/payments/<uuid:payment_id>", "payment_return", payments.come_back, GET),
     (PAYMENT, "payment", payments.show, GET),
     (f"{PAYMENT}/checkout", "payment_checkout", payments.go_on, POST),
     (f"{PAYMENT}/calling-off", "payment_calling_off", payments.call_off, POST),

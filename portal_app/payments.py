@@ -93,6 +93,16 @@ def new(patient_id: UUID) -> Any:
     return page, status if form.errors else 200
 
 
+def come_back(payment_id: UUID) -> Response:
+    """Where Stripe's page leads: Stripe is told of no patient, so the payment says whose page it is."""
+    with transaction():
+        patient_id = payments.patient_of_mine(payment_id)
+        portal_home.see_billing(patient_id)
+    # From now on, so that the page knows when to stop asking.
+    returned = int(clock.now().timestamp()) if "returned" in request.args else None
+    return redirect(url_for("portal.payment", patient_id=patient_id, payment_id=payment_id, returned=returned), 303)
+
+
 @leads_to_stripe
 @shows("payment.viewed")
 def show(patient_id: UUID, payment_id: UUID) -> Any:
@@ -102,9 +112,6 @@ def show(patient_id: UUID, payment_id: UUID) -> Any:
         refunds = payments.given_back(payment_id)
         may_ask_again = payments.may_ask_again(payments.get(payment_id))
     returned_at = _returned_at()
-    if returned_at is None and "returned" in request.args:
-        now = int(clock.now().timestamp())  # from now on, so that the page knows when to stop asking
-        return redirect(url_for("portal.payment", patient_id=patient_id, payment_id=payment_id, returned=now))
     is_checking = returned_at is not None and payment.status in (PaymentStatus.STARTING, PaymentStatus.OPEN)
     refreshes = is_checking and returned_at is not None and clock.now() - returned_at < REFRESHES_FOR
     return render_template(
@@ -177,7 +184,7 @@ def _ask_stripe(payment: PaymentRow) -> Response:
     address = portal_url(
         current_app.config["PORTICO"],
         guards.clinic().slug,
-        url_for("portal.payment", patient_id=payment.patient_id, payment_id=payment.id),
+        url_for("portal.payment_return", payment_id=payment.id),
     )
     with transaction():
         order = payments.order_of(payments.get(payment.id), f"{address}?returned=1", address)

@@ -141,6 +141,15 @@ def of_id(payment_id: UUID, patient_id: UUID) -> PaymentRow:
     return found[0]
 
 
+def patient_of_mine(payment_id: UUID) -> UUID:
+    """Whom a payment of the signed-in portal user's own is for. Raises NotFound."""
+    mine = select(Payment.patient_id).where(Payment.id == payment_id, Payment.portal_user_id == tenant.current().portal_user_id)
+    patient_id = db.session.scalars(mine).one_or_none()
+    if patient_id is None:
+        raise NotFound("payment")
+    return patient_id
+
+
 def unfinished_of_patient(patient_id: UUID) -> list[PaymentRow]:
     """What is being paid now; of the signed-in portal user, or for staff of anybody."""
     return _payments(_PAYMENTS.where(Payment.patient_id == patient_id, _mine(), Payment.status.in_(UNFINISHED)))

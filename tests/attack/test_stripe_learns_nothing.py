@@ -1,6 +1,8 @@
-"""What Stripe is told: the clinic's name, amounts and ids. Asserted on every request that reaches the stand-in.
+"""What Stripe is told: the clinic's name, amounts, and the ids of payments and refunds. Asserted on every request that reaches
+the stand-in.
 
-Lost if it fails: a company outside the clinic's walls knows which child goes to which therapy, and who pays for it.
+Lost if it fails: a company outside the clinic's walls knows which child goes to which therapy, and who pays for it; or can
+tell by an id that two payments are for one child.
 
 A whole life of money: the clinic signs up, a family pays by card, by bank, in part and onto the account, saves a card, lets it be
 charged, calls a payment off; staff give back with a reason; a bank disputes; events, jobs and the reconciliation read it all again.
@@ -23,7 +25,7 @@ from clinic.account import LineKind
 from clinic.money import Money
 from clinic.payments import refunds
 from clinic.stripe_gateway import CheckoutOrder
-from tenancy.database import db
+from tenancy.database import Base, db
 from tests import books, inside
 from tests.clinic.test_autopay import TODAY, choose, due_later, run
 from tests.paying import MARIA, Desk, at_elm
@@ -39,6 +41,8 @@ CANARIES = {
     "a reason": "Xerxes lost his job",
 }
 TABLES = ("patients", "contacts", "portal_users", "staff_members", "account_lines", "documents", "document_types", "appointments", "conversations")
+# What Stripe is told of by its id, so that we find it again.
+TOLD_BY_ID = {"payments", "refunds"}
 # Words that are no secret, or stand in too much else to be one.
 NOT_TELLING = {"none", "elm street", "oak hill", "paid online", "visit", "a visit", "self", "other"}
 CODED = ("id", "status", "state", "kind", "language", "method", "currency", "relationship", "role", "time_zone", "token", "hash", "at", "norm")
@@ -63,6 +67,18 @@ def secrets_of(desk: Desk) -> set[str]:
     return {each for each in map(str.lower, found) if len(each) > 3 and each not in NOT_TELLING}
 
 
+def ids_of(desk: Desk) -> set[str]:
+    """Of everything that both clinics' staff can read: patients, contacts, invoices, lines … but payments and refunds."""
+    tables = {name for name, table in Base.metadata.tables.items() if {"clinic_id", "id"} <= set(table.columns.keys())}
+    found: set[str] = set()
+    for slug in (demo.ELM, demo.OAK):
+        with inside.inside(desk.app, slug):
+            for table in sorted(tables - TOLD_BY_ID):
+                if db.session.scalars(text("SELECT has_column_privilege(:table, 'id', 'SELECT')"), {"table": table}).one():
+                    found |= set(map(str, db.session.scalars(text(f"SELECT id FROM {table}"))))
+    return found | {each.replace("-", "") for each in found}
+
+
 def _texts(row: dict[str, Any]) -> Iterator[str]:
     for name, value in row.items():
         if isinstance(value, str) and not name.endswith(CODED):
@@ -78,7 +94,7 @@ def told(desk: Desk) -> str:
 
 def check_nothing_is_told(desk: Desk) -> None:
     said = told(desk)
-    assert [each for each in sorted(secrets_of(desk)) if each in said] == []
+    assert [each for each in sorted(secrets_of(desk) | ids_of(desk)) if each in said] == []
 
 
 def bill(desk: Desk, minor: int) -> UUID:
@@ -131,7 +147,7 @@ def test_stripe_is_told_nothing_of_anybody(desk: Desk, app: Flask, ana: Visitor)
     assert {("POST", "checkout"), ("POST", "refunds"), ("POST", "payment_intents"), ("POST", "accounts"), ("POST", "account_links"),
             ("GET", "payment_intents"), ("GET", "refunds"), ("GET", "disputes"), ("GET", "checkout")} <= done  # fmt: skip
     assert "payment to elm street" in told(desk)
-    assert len(secrets_of(desk)) > 60
+    assert len(secrets_of(desk)) > 60 and {str(desk.patient_id), str(desk.maria)} <= ids_of(desk)
     check_nothing_is_told(desk)
 
 
@@ -140,6 +156,19 @@ def test_planted_a_payment_that_is_named_after_whom_it_is_for(desk: Desk, app: F
 
     def tell(order: CheckoutOrder) -> Any:
         return ask(replace(order, payee="Zebulon Quagmire"))
+
+    monkeypatch.setattr(stripe_gateway, "open_checkout", tell)
+    maria = Visitor(app, "http://elm-street.localhost:8000").sign_in(MARIA)
+    start(desk, maria, bill(desk, 5000))
+    with pytest.raises(AssertionError):
+        check_nothing_is_told(desk)
+
+
+def test_planted_a_way_back_that_names_the_patient(desk: Desk, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = stripe_gateway.open_checkout
+
+    def tell(order: CheckoutOrder) -> Any:
+        return ask(replace(order, cancel_url=order.cancel_url.replace("/payments/", f"/patients/{desk.patient_id}/payments/")))
 
     monkeypatch.setattr(stripe_gateway, "open_checkout", tell)
     maria = Visitor(app, "http://elm-street.localhost:8000").sign_in(MARIA)

@@ -72,7 +72,7 @@ def test_without_scripts_the_page_looks_again_too(desk_at_stripe: tuple[Running,
     payment = to_stripe(running, desk, plain)
     assert payment.checkout_session_id
     desk.fake.pay(payment.checkout_session_id)
-    plain.goto(running.portal(demo.ELM, f"/patients/{desk.patient_id}/payments/{payment.id}?returned=1"))
+    plain.goto(running.portal(demo.ELM, f"/payments/{payment.id}?returned=1"))
     expect(plain.get_by_text("We are checking with Stripe.")).to_be_visible()
     desk.look(payment.id)
     expect(plain.get_by_text("Thank you. Your payment has arrived.")).to_be_visible(timeout=15_000)

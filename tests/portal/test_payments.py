@@ -6,12 +6,15 @@ Lost if it fails: somebody pays what they do not owe, does not learn what became
 import re
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from clinic.payment_processing import find_present
+from tenancy.database import db
 from tests import inside
 from tests.paying import Desk, at_elm, give_billing
 from tests.stripe_fake.client import StripeFake
@@ -46,6 +49,15 @@ def session_of(url: str) -> str:
     return url.rpartition("/")[2]
 
 
+def way_back(desk: Desk, who: Visitor, which: str = "success_url") -> str:
+    """Where the address that Stripe was given leads."""
+    (session,) = desk.fake.objects("checkout.session", desk.account_id)
+    given = urlsplit(session[which])
+    answer = who.get(f"{given.path}?{given.query}")
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["Location"])
+
+
 def test_from_the_bill_to_stripe_and_back(desk: Desk, maria: Visitor) -> None:
     invoice = desk.invoice(12000)
     page = maria.read(pay_page(desk))
@@ -54,9 +66,8 @@ def test_from_the_bill_to_stripe_and_back(desk: Desk, maria: Visitor) -> None:
     assert url.startswith(desk.fake.url)
     assert "form-action 'self' " + desk.fake.url in maria.get(pay_page(desk)).headers["Content-Security-Policy"]
     desk.fake.pay(session_of(url))
-    returned = maria.get(f"/patients/{desk.patient_id}/payments/{payment}?returned=1")
-    assert returned.status_code == 302
-    where = returned.headers["Location"]
+    where = way_back(desk, maria)
+    assert where.startswith(f"/patients/{desk.patient_id}/payments/{payment}?returned=")
     checking = maria.read(where)
     assert "We are checking" in checking and 'http-equiv="refresh"' in checking and "data-refresh-seconds" in checking
     assert where.partition("?")[2] in checking  # it goes on asking with the same address
@@ -66,13 +77,26 @@ def test_from_the_bill_to_stripe_and_back(desk: Desk, maria: Visitor) -> None:
     assert desk.due(invoice) == 0
 
 
+def test_the_way_back_is_the_payers_alone(desk: Desk, maria: Visitor, omar: Visitor) -> None:
+    """It names the payment and nobody, and opens to nobody else: not to another parent, nor to one who lost access."""
+    with desk.staff():
+        give_billing(inside.user("omar@family.example").id, desk.patient_id)
+    payment, _url = start(desk, maria, desk.invoice(5000))
+    assert way_back(desk, maria, "cancel_url") == f"/patients/{desk.patient_id}/payments/{payment}"
+    told = [omar.get(f"/payments/{each}?returned=1") for each in (payment, uuid4())]
+    assert [each.status_code for each in told] == [404, 404]
+    with desk.clinic_transaction():
+        db.session.execute(text("UPDATE portal_access SET ended_at = now() WHERE patient_id = :id"), {"id": desk.patient_id})
+    assert maria.get(f"/payments/{payment}").status_code == 404
+
+
 def test_the_page_stops_asking_after_a_while_and_says_what_happens_next(desk: Desk, maria: Visitor) -> None:
     payment, _url = start(desk, maria, desk.invoice(5000))
     long_ago = int(time.time()) - 300
     page = maria.read(f"/patients/{desk.patient_id}/payments/{payment}?returned={long_ago}")
     assert "takes longer than usual" in page and "http-equiv" not in page and "Call it off" not in page
     for made_up in ("soon", "-1", "9" * 40, "1e9"):
-        assert maria.get(f"/patients/{desk.patient_id}/payments/{payment}?returned={made_up}").status_code in (200, 302)
+        assert maria.get(f"/patients/{desk.patient_id}/payments/{payment}?returned={made_up}").status_code == 200
 
 
 def test_what_a_form_says_of_amounts_is_not_believed(desk: Desk, maria: Visitor) -> None:
