@@ -7,11 +7,13 @@ browser) asks for `committed_app`: a database of its own, copied from a template
 import base64
 import gc
 import os
+import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from tenancy.clinics import ClinicEntry
 from tenancy.database import db, transaction
 from tenancy.settings import Settings
 from tests import outer_door
+from tests.house import route_map
 from tests.one_connection import rolled_back
 from tests.stripe_fake.client import StripeFake
 from tests.stripe_fake.fixture import _stripe_fake_process, stripe_fake  # noqa: F401  fixtures
@@ -37,6 +40,7 @@ LOGIN_PASSWORD = "for-tests-only"
 FULL_HASHES = credentials._hasher
 BASE = "localhost"
 PORT = 8000
+SHARED_MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +69,12 @@ class Cluster:
     template: str
     settings: Settings
 
-    def copy(self) -> Settings:
+    def copy(self, template: str | None = None) -> Settings:
         """A database of one's own."""
         name = f"portico_{uuid4().hex[:12]}"
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             # Files are copied faster than logged, where nothing waits for the disk.
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.template} STRATEGY file_copy OWNER portico_owner")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template or self.template} STRATEGY file_copy OWNER portico_owner")
         return replace(
             self.settings,
             database_url=_on(self.settings.database_url, name),
@@ -112,7 +116,8 @@ def cluster(_quick_hashes: None) -> Iterator[Cluster]:
     if external := os.environ.get("DATABASE_URL"):
         admin_url = external
     else:
-        server = embedded_postgres.Server(Path(tempfile.mkdtemp(prefix="portico-tests-")), fast=True).start()
+        folder = tempfile.mkdtemp(prefix="portico-tests-", dir=_in_memory())
+        server = embedded_postgres.Server(Path(folder), fast=True).start()
         admin_url = server.superuser_url()
     try:
         standing = with_the_cast(admin_url)
@@ -125,6 +130,11 @@ def cluster(_quick_hashes: None) -> Iterator[Cluster]:
     finally:
         if server:
             server.discard()
+
+
+def _in_memory() -> str | None:
+    """Where a database is copied without waiting for a disk; None where there is no such place, or too little room."""
+    return str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > ROOM else None
 
 
 def with_the_cast(admin_url: str) -> Cluster:
@@ -226,9 +236,36 @@ def _committing_app(cluster: Cluster, _compiled_templates: None) -> Flask:
 @pytest.fixture
 def committed_app(cluster: Cluster, _committing_app: Flask) -> Iterator[Flask]:
     """An application whose commits are real, on a database of its own, which goes with it."""
-    settings = cluster.copy()
-    with working_on(settings, _committing_app):
-        yield _committing_app
+    yield from _on_a_copy(cluster, _committing_app)
+
+
+@pytest.fixture(scope="session")
+def _furnished(cluster: Cluster, _committing_app: Flask) -> Callable[[], str]:
+    """The name of a database with something behind every address; another one before the sessions in it idle out."""
+    made: list[tuple[str, datetime]] = []
+
+    def name() -> str:
+        if not made or clock.now() - made[-1][1] > timedelta(minutes=5):
+            settings = cluster.copy()
+            with working_on(settings, _committing_app):
+                for slug in (demo.ELM, demo.OAK):
+                    route_map.prepare(_committing_app, slug)
+            made.append((settings.database_url.rpartition("/")[2], clock.now()))
+        return made[-1][0]
+
+    return name
+
+
+@pytest.fixture
+def furnished_app(cluster: Cluster, _committing_app: Flask, _furnished: Callable[[], str]) -> Iterator[Flask]:
+    """The same, with what `route_map.prepare` brings to both clinics."""
+    yield from _on_a_copy(cluster, _committing_app, _furnished())
+
+
+def _on_a_copy(cluster: Cluster, app: Flask, template: str | None = None) -> Iterator[Flask]:
+    settings = cluster.copy(template)
+    with working_on(settings, app):
+        yield app
     cluster.drop(settings)
 
 

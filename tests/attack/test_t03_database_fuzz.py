@@ -22,7 +22,7 @@ from tests.attack import statements
 from tests.attack.statements import Catalogue, Writer
 from tests.attack.test_t01_matrix import plant_canaries
 from tests.conftest import Cluster
-from tests.house import route_map, whole_database
+from tests.house import whole_database
 from tests.house.whole_database import Connection, plant
 from tests.inside import inside, user
 
@@ -45,14 +45,12 @@ class Town:
 
 
 @pytest.fixture
-def town(cluster: Cluster, committed_app: Flask) -> Iterator[Town]:
-    for slug in (demo.ELM, demo.OAK):
-        route_map.prepare(committed_app, slug)
-    with inside(committed_app, demo.ELM) as clinic:
+def town(cluster: Cluster, furnished_app: Flask) -> Iterator[Town]:
+    with inside(furnished_app, demo.ELM) as clinic:
         elm = clinic.id
-    with inside(committed_app, demo.OAK) as clinic:
+    with inside(furnished_app, demo.OAK) as clinic:
         oak, maria = clinic.id, user("maria@family.example").id
-    with whole_database.opened(cluster, committed_app) as connection:
+    with whole_database.opened(cluster, furnished_app) as connection:
         plant_canaries(connection)
         plant(connection, "ANALYZE")  # now the server's statistics hold canaries too
         standing = Town(connection, statements.read(connection, oak, elm), maria)

@@ -69,9 +69,8 @@ class World:
 
 
 @pytest.fixture
-def world(cluster: Cluster, committed_app: Flask) -> Iterator[World]:
-    app = committed_app
-    route_map.prepare(app, demo.ELM)
+def world(cluster: Cluster, furnished_app: Flask) -> Iterator[World]:
+    app = furnished_app
     people = {
         "portal": Visitor(app, FACES["portal"]).sign_in(*MARIAS),
         "admin": Visitor(app, FACES["admin"]).sign_in(*ANAS),

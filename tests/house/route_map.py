@@ -311,13 +311,14 @@ def made_up(ids: Ids) -> Ids:
 
 def people(app: Flask) -> dict[str, Visitor]:
     """Everybody of PEOPLE, signed in where they belong."""
-    found = {}
-    for person, home in PEOPLE.items():
-        visitor = Visitor(app, FACES[home[0] if home else "portal"])
-        if home:
-            visitor.sign_in(home[1], f"/{demo.ELM}" if home[0] == "admin" else "")
-        found[person] = visitor
-    return found
+    return {person: visitor_of(app, person) for person in PEOPLE}
+
+
+def visitor_of(app: Flask, person: str) -> Visitor:
+    """One of PEOPLE, signed in where they belong."""
+    home = PEOPLE[person]
+    visitor = Visitor(app, FACES[home[0] if home else "portal"])
+    return visitor.sign_in(home[1], f"/{demo.ELM}" if home[0] == "admin" else "") if home else visitor
 
 
 def standing_at(visitor: Visitor, face: str) -> Visitor:

@@ -83,7 +83,7 @@ def wrong_cells(app: Flask, routes: Iterable[Route], extras: Iterable[dict[str, 
                     wrong.append(
                         f"{method} {route}, {person}: {plain.status}, declared {route.expected(person, method)}"
                     )
-                for extra in extras:
+                for extra in extras if method in ("GET", "POST") else ():  # the others are answered without a view, or as GET is
                     more = _answer(app, visitor, route, method, ids, extra)
                     if _outcome(more) != _outcome(plain):
                         wrong.append(f"{method} {route}, {person}: another answer with {sorted(extra)}")

@@ -24,6 +24,7 @@ from wsgi import create_app
 DECLARED = route_map.declared()
 UNSEEN = {"document": ("hidden_document", "draft_document", "held_document"), "invoice": ("draft_invoice",)}
 NOT_FOUND = {"OPTIONS": 200}
+WITHOUT_A_BODY = ("HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True)
@@ -47,22 +48,20 @@ class House:
 
 
 @pytest.fixture
-def house(cluster: Cluster, committed_app: Flask) -> Iterator[House]:
-    for slug in (demo.ELM, demo.OAK):
-        route_map.prepare(committed_app, slug)
+def house(cluster: Cluster, furnished_app: Flask) -> Iterator[House]:
     leo, mia, zoe = (
-        route_map.ids_of(committed_app, demo.ELM, name) for name in ("Leo Lopez", "Mia Lopez", "Zoe Haddad")
+        route_map.ids_of(furnished_app, demo.ELM, name) for name in ("Leo Lopez", "Mia Lopez", "Zoe Haddad")
     )
-    nina, paul = (route_map.ids_of(committed_app, demo.OAK, name) for name in ("Nina Lopez", "Paul Peters"))
+    nina, paul = (route_map.ids_of(furnished_app, demo.OAK, name) for name in ("Nina Lopez", "Paul Peters"))
 
     def asker(name: str, face: str, slug: str, email: str, own: Ids, *others: list[Ids]) -> Asker:
         base = f"http://{'admin' if face == 'admin' else slug}.localhost:8000"
-        visitor = Visitor(committed_app, base).sign_in(email, f"/{slug}" if face == "admin" else "")
+        visitor = Visitor(furnished_app, base).sign_in(email, f"/{slug}" if face == "admin" else "")
         return Asker(name, face, slug, visitor, own, *others)
 
-    with whole_database.opened(cluster, committed_app) as connection:
+    with whole_database.opened(cluster, furnished_app) as connection:
         yield House(
-            committed_app,
+            furnished_app,
             connection,
             [
                 asker("ana", "admin", demo.ELM, "ana@elm.example", leo, [zoe], [nina]),
@@ -123,8 +122,8 @@ def _in_the_address(route: Route, asker: Asker) -> list[str]:
         if expected[0] != NOT_FOUND.get(method, 404):
             found.append(f"{method} {route}: {expected[0]} for ids made up")
         for what, ids in theirs(route, asker):
-            if what == "no id at all" and method == "OPTIONS":
-                continue
+            if method in WITHOUT_A_BODY and what not in ("the other clinic's", "another family's"):
+                continue  # a GET is asked for these, and one view answers both
             if _answer(route, asker, method, ids) != expected:
                 found.append(f"{method} {route}: {what} is answered otherwise than none")
     return found
