@@ -85,13 +85,14 @@ class Run:
         passing = {path: data.contexts_by_lineno(str(path)) for path in self.lines}
         sees = Counter(test for through in passing.values() for tests in through.values() for test in tests)
         for path, through in passing.items():
+            inside = {test for tests in through.values() for test in tests}
             for number, mutant in enumerate(mutants_of(path)):
                 if number % self.part[1] != self.part[0] or mutant.line not in (self.lines[path] or {mutant.line}):
                     continue
                 tests = [each for each in through.get(mutant.line, ()) if each in items]
                 tests = sorted(tests or items, key=lambda each: self.seconds[each] / (sees[each] + 0.01))
-                if mutant.line not in through:  # run at import: any test, the module's own first
-                    tests = sorted(tests, key=lambda each: items[each].path.stem != f"test_{path.stem}")
+                if mutant.line not in through:  # run at import: any test, first the module's own and those that enter it
+                    tests = sorted(tests, key=lambda each: (items[each].path.stem != f"test_{path.stem}", each not in inside))
                 outcome = self._outcome(mutant, self._quickest([items[each] for each in tests]))
                 self.counts[outcome] += 1
                 if outcome != "noticed":

@@ -43,11 +43,21 @@ def test_a_cookie_is_good_at_its_own_door_and_nobodys_at_any_other(
         assert told == expected, door
 
 
-def test_of_two_cookies_of_one_name_none_is_believed_and_somebody_is_told(
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [("", []), ("ours=1", ["1"]), ("theirs=2; ours=1", ["1"]), ("ours=1;\tours=", ["1", ""]), ("ours; xours=2", []), ("ours=a=b", ["a=b"]), ("\xa0ours=3; \"ours\"=4; Ours=5; =ours", [])],
+)  # fmt: skip
+def test_a_cookie_has_exactly_its_name(header: str, values: list[str]) -> None:
+    """A sibling's host can plant one whose name some programs take for ours."""
+    assert cookies.values_of("ours", header) == values
+
+
+def test_of_two_cookies_of_one_name_none_is_believed_both_go_and_somebody_is_told(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent = answered(app, "elm")
-    answered(app, "elm", f"{sent}; {sent}")
+    answer = app.test_client(use_cookies=False).get("/", base_url=ELM, headers={"Cookie": f"{sent}; {sent}"})
+    assert answer.headers["Set-Cookie"].startswith("portico=; ") and "Max-Age=0; " in answer.headers["Set-Cookie"]
     assert [each.getMessage() for each in caplog.records] == [
         "session.cookie_doubled: one of them was planted, and nothing tells which"
     ]

@@ -90,6 +90,16 @@ def test_each_clinic_and_each_purpose_signs_with_its_own_key(app: Flask) -> None
     assert {len(key) for key in made} == {32}
 
 
+def test_what_belongs_to_no_clinic_is_signed_with_the_platforms_key(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the master key nobody finds out which networks guessed at passwords."""
+    with app.app_context():
+        made = {keys.platform_signing_key("guesses"), keys.platform_signing_key("calendars")}
+        assert keys.platform_signing_key("guesses") in made
+        monkeypatch.setitem(app.config, "PORTICO", replace(app.config["PORTICO"], master_key=bytes(32)))
+        made.add(keys.platform_signing_key("guesses"))
+    assert [len(key) for key in made] == [32] * 3
+
+
 def test_outside_a_clinic_there_is_no_key(app: Flask) -> None:
     with app.app_context(), pytest.raises(NoClinicOpen):
         keys.signing_key(link_tokens.KEY_PURPOSE)

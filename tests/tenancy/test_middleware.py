@@ -1,12 +1,17 @@
 """Lost if it fails: a request runs in another clinic than its address names, or its address tells a secret."""
 
+from wsgiref.types import StartResponse, WSGIEnvironment
+
 import pytest
 from flask import Flask
+from werkzeug.test import Client
 
 from clinic import demo
-from tenancy import link_tokens, provisioning
+from tenancy import link_tokens, provisioning, tenant
 from tenancy.link_tokens import Purpose
-from tenancy.tenant import Role
+from tenancy.middleware import CLINIC, ORIGIN, SITE, ClinicMiddleware
+from tenancy.sites import Portal
+from tenancy.tenant import Role, Tenant
 from tests.conftest import _settings
 from tests.inside import inside
 from tests.visitor import Visitor
@@ -27,6 +32,23 @@ def test_a_link_s_secret_is_told_to_no_other_page(portal: Visitor, admin: Visito
     for visitor, path in ((portal, "/link/invitation/secret"), (admin, f"/{demo.ELM}/link/reply-to/secret")):
         assert visitor.get(path).headers["Referrer-Policy"] == "no-referrer"
     assert portal.get("/sign-in").headers["Referrer-Policy"] == "same-origin"
+
+
+def test_who_stands_behind_it_is_told_the_clinic_the_door_and_that_nobody_has_signed_in(app: Flask) -> None:
+    """And once the answer is given, no clinic is open."""
+    seen: dict[str, object] = {}
+
+    def inner(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        seen.update(environ, asking=tenant.find_current())
+        start_response("200 OK", [])
+        return [b"inside"]
+
+    standing = ClinicMiddleware(app, inner, app.config["PORTICO"])
+    answer = Client(standing).get("/bills", base_url="http://ELM-street.localhost:8000")
+    with inside(app, demo.ELM) as elm:
+        assert answer.text == "inside" and seen["asking"] == Tenant(elm.id, Role.DOOR)
+        assert (seen[CLINIC], seen[SITE], seen[ORIGIN]) == (elm, Portal(demo.ELM), "http://elm-street.localhost:8000")
+    assert tenant.find_current() is None
 
 
 def test_an_old_address_leads_to_the_same_page_at_the_present_one(app: Flask) -> None:
