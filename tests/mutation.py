@@ -30,8 +30,8 @@ from sqlalchemy import Engine
 
 from tests.mutants import ROOT, Mutant, living, mutants_of, plant
 
-MOST_SECONDS = 60  # a mutant; one that hangs was noticed
-MOST_TEST_SECONDS = 25  # of the tests for one, as long as they took without it
+MOST_SECONDS = 60  # longer than its tests took without it; a mutant that hangs was noticed
+MOST_TEST_SECONDS = 60  # of the tests for one, as long as they took without it
 PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
 HUNG, UNPLANTED = 3, 4  # the exit status of such a fork
 EVERYDAY = "not slow and not browser and not bench"
@@ -93,29 +93,30 @@ class Run:
                 tests = sorted(tests or items, key=lambda each: self.seconds[each] / (sees[each] + 0.01))
                 if mutant.line not in through:  # run at import: any test, first the module's own and those that enter it
                     tests = sorted(tests, key=lambda each: (items[each].path.stem != f"test_{path.stem}", each not in inside))
-                outcome = self._outcome(mutant, self._quickest([items[each] for each in tests]))
+                outcome = self._outcome(mutant, *self._quickest([items[each] for each in tests]))
                 self.counts[outcome] += 1
                 if outcome != "noticed":
                     self.survivors.append(f"{outcome}: {mutant}")
                     print(self.survivors[-1], flush=True)
 
-    def _outcome(self, mutant: Mutant, items: list[pytest.Item]) -> str:
+    def _outcome(self, mutant: Mutant, items: list[pytest.Item], seconds: float) -> str:
         child = os.fork()
         if not child:
             _adopt_orphans()
-            noticed = _noticed(mutant, items)
+            noticed = _noticed(mutant, items, MOST_SECONDS + seconds)
             _end_children()
             os._exit(noticed)
         _pid, status = os.waitpid(child, 0)
         return {0: "survived", HUNG: "hung", UNPLANTED: "unplanted"}.get(os.waitstatus_to_exitcode(status), "noticed")
 
-    def _quickest(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """As many of the first as there is time for, and at least one."""
+    def _quickest(self, items: list[pytest.Item]) -> tuple[list[pytest.Item], float]:
+        """As many of the first as there is time for, and at least one; and how long they took."""
         ends = list(accumulate(self.seconds[item.nodeid] for item in items))
-        return [item for item, end in zip(items, ends, strict=True) if end <= max(MOST_TEST_SECONDS, ends[0])]
+        ends = [end for end in ends if end <= max(MOST_TEST_SECONDS, ends[0])]
+        return items[: len(ends)], ends[-1]
 
 
-def _noticed(mutant: Mutant, items: list[pytest.Item]) -> int:
+def _noticed(mutant: Mutant, items: list[pytest.Item], most_seconds: float) -> int:
     """In the fork: 1 where a test failed, or hung."""
 
     def hung(*_: object) -> None:
@@ -123,7 +124,7 @@ def _noticed(mutant: Mutant, items: list[pytest.Item]) -> int:
         os._exit(HUNG)
 
     signal.signal(signal.SIGALRM, hung)
-    signal.alarm(MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, most_seconds)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for line in (1, 2):
         os.dup2(nowhere, line)

@@ -286,6 +286,16 @@ def test_where_programs_cannot_be_looked_up_none_is_taken_for_dead(folder: Path,
     assert pid_file.read_text() == "999999\n"
 
 
+def test_what_is_thrown_away_is_not_brought_to_rest_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice is as good as once: somebody else may have thrown it away."""
+    modes: list[str] = []
+    monkeypatch.setattr(Server, "stop", lambda self, *, mode="fast": modes.append(mode))
+    for _ in range(2):
+        Server(folder, fast=True).discard()
+        assert not folder.exists()
+    assert modes == ["immediate"] * 2
+
+
 def test_what_is_discarded_is_gone(folder: Path) -> None:
     server = Server(folder, fast=True)
     server.discard()  # never started
