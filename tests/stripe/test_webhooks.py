@@ -99,6 +99,7 @@ def test_dropped_for_good_and_doubled(stripe_fake: StripeFake, api: stripe.Strip
     assert len(platform.taken) == 2
     stripe_fake.drop_webhooks()
     stripe_fake.restrict(elm["stripe_account"])
+    assert stripe_fake.quiet()
     stripe_fake.keep_webhooks()
     stripe_fake.onboard(elm["stripe_account"])
     assert stripe_fake.quiet()
