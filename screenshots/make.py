@@ -1,4 +1,4 @@
-"""Pictures of ten pages, on a phone and on a desktop: `.venv/bin/python -m screenshots.make`.
+"""Pictures of the main pages, on a phone and on a desktop: `.venv/bin/python -m screenshots.make`.
 
 Starts a demo of its own in a folder that is thrown away, or looks at a running one:
 `--base http://localhost:8000 --letters http://127.0.0.1:8025` (there it leaves a batch of invitations behind).
@@ -58,7 +58,7 @@ def a_demo() -> Iterator[Place]:
 
 
 def take(browser: Browser, place: Place) -> None:
-    """All ten, in both shapes. What one shape does to the demo the other finds done, so the order is the same."""
+    """All of them, in both shapes. What one shape does to the demo the other finds done, so the order is the same."""
     for name, size in SHAPES.items():
         context = browser.new_context(viewport=size, reduced_motion="reduce")
         context.set_default_timeout(15_000)
@@ -107,12 +107,32 @@ def billing(page: Page, place: Place) -> None:
     _of_leo(page, place, "Billing")
 
 
+def pay(page: Page, place: Place) -> None:
+    billing(page, place)
+    page.get_by_role("main").get_by_role("link", name="Pay", exact=True).click()
+    page.get_by_role("button", name="Go on to the payment page").wait_for()
+
+
 def staff_home(page: Page, place: Place) -> None:
     _signed_in(page, place.admin("/"), "ana@elm.example")
 
 
 def portal_settings(page: Page, place: Place) -> None:
     page.goto(place.admin("/clinic-options/portal-settings"))
+
+
+def payment_processing(page: Page, place: Place) -> None:
+    page.goto(place.admin("/payment-processing"))
+
+
+def accounts(page: Page, place: Place) -> None:
+    page.goto(place.admin("/accounts"))
+
+
+def account(page: Page, place: Place) -> None:
+    accounts(page, place)
+    page.get_by_role("main").get_by_role("link", name="Leo Lopez").click()
+    page.get_by_role("heading", level=1, name="Leo Lopez").wait_for()
 
 
 def invite(page: Page, place: Place) -> None:
@@ -134,8 +154,12 @@ PAGES: list[tuple[str, Callable[[Page, Place], None]]] = [
     ("family-home", family_home),
     ("documents", documents),
     ("billing", billing),
+    ("pay", pay),
     ("staff-home", staff_home),
     ("portal-settings", portal_settings),
+    ("payment-processing", payment_processing),
+    ("accounts", accounts),
+    ("account", account),
     ("invite", invite),
     ("confirmation", confirmation),
 ]
