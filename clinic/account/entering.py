@@ -30,7 +30,7 @@ def lock(patient_id: UUID) -> None:
     """From now until the transaction's end nobody else changes this patient's account or invoices. Raises NotFound.
 
     Everything that changes one begins with it, so that it is read as it stays. Locks come in this order: the patient,
-    then invoices, then payments, each by id, then the clinic's billing settings.
+    then invoices, the one that is due first before the others, then payments, then the clinic's billing settings.
     """
     if db.session.scalars(locked(select(Patient).where(Patient.id == patient_id))).one_or_none() is None:
         raise NotFound("patient")

@@ -1,7 +1,7 @@
 """Which invoices a payment pays: a part of its credit is allocated to an invoice, and may be released again.
 
 An allocation never exceeds what is left of the payment, nor what is due of the invoice. Everything here holds the patient's
-account first (`account.lock`), then the invoices in the order of their ids.
+account first (`account.lock`), then the invoices, the one that is due first before the others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,6 +20,7 @@ from tenancy.database import db
 from tenancy.errors import NotFound, Refused
 
 Parts = list[tuple[UUID, Money]]  # invoice's id, and how much of it
+BY_DUE_DAY = (Invoice.due_on.nulls_last(), Invoice.number, Invoice.id)
 
 
 def allocate(payment_line_id: UUID, parts: Sequence[tuple[UUID, Money]], *, as_far_as_it_goes: bool = False) -> Parts:
@@ -53,6 +54,7 @@ def allocate_oldest_first(payment_line_id: UUID) -> Parts:
     line = account.get_payment(payment_line_id)
     account.lock(line.patient_id)
     payable = payable_of(line.patient_id)
+    lock(line.patient_id, [invoice_id for invoice_id, _due in payable])  # nobody begins to pay one from now on
     taken = being_paid(invoice_id for invoice_id, _due in payable)
     free = [(invoice_id, due) for invoice_id, due in payable if invoice_id not in taken]
     return allocate(payment_line_id, free, as_far_as_it_goes=True)
@@ -106,7 +108,7 @@ def payable_of(patient_id: UUID) -> Parts:
     issued = (
         select(Invoice.id)
         .where(Invoice.patient_id == patient_id, Invoice.number.is_not(None), Invoice.voided_at.is_(None))
-        .order_by(Invoice.due_on.nulls_last(), Invoice.number)
+        .order_by(*BY_DUE_DAY)
     )
     ids = list(db.session.scalars(issued))
     due = due_of(ids)
@@ -117,13 +119,13 @@ def lock(patient_id: UUID, invoice_ids: Iterable[UUID]) -> dict[UUID, Invoice]:
     """Invoices of this patient, held until the transaction's end. Raises NotFound for one of anybody else's.
 
     Held more strongly than a key share: whoever begins to pay one by way of Stripe refers to it, waits for this
-    transaction, and must read what is due after that.
+    transaction, and must read what is due after that. And in the order in which they take theirs: they hold no account.
     """
     wanted = set(invoice_ids)
     found = db.session.scalars(
         select(Invoice)
         .where(Invoice.id.in_(wanted), Invoice.patient_id == patient_id)
-        .order_by(Invoice.id)
+        .order_by(*BY_DUE_DAY)
         .with_for_update()
         .execution_options(populate_existing=True)
     )

@@ -9,7 +9,10 @@ credit that the clinic is told of, and amount and account are the database's.
 """
 
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,15 +20,18 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from flask import Flask, request
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from clinic import billing, demo, invoices, money
 from clinic.account import Method
 from clinic.billing import DeskPayment, Towards
+from clinic.invoices import Invoice, allocating
 from clinic.money import Money
-from clinic.payments import beginning, follow_up
+from clinic.payments import beginning, claims, follow_up
 from tenancy import clock
-from tenancy.errors import Conflict, PorticoError
+from tenancy.database import db
+from tenancy.errors import Conflict, PorticoError, Refused
 from tests import books, inside
 from tests.attack.test_races import at_once
 from tests.conftest import BASE, PORT
@@ -36,6 +42,7 @@ from tests.visitor import Visitor
 DUE, PART = 5000, 3000
 PORTAL = f"http://{demo.ELM}.{BASE}:{PORT}"
 OMAR = "omar@family.example"
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -150,6 +157,49 @@ def test_cash_on_the_account_passes_over_what_is_being_paid(racing: Desk, turn: 
         assert racing.due(invoice) == DUE
     pay_all(racing)
     assert racing.due(invoice) == 0 and racing.balance() == -taken(racing) and racing.problems() == []
+
+
+def by_due_day_against_ids(desk: Desk) -> list[UUID]:
+    """Two invoices, of which the one that is due first has the greater id."""
+    later, sooner = sorted((desk.invoice(DUE), desk.invoice(DUE)))
+    with desk.staff():
+        for days, invoice in ((10, sooner), (20, later)):
+            db.session.get_one(Invoice, (desk.clinic.id, invoice)).due_on = clock.now().date() + timedelta(days=days)
+    return [sooner, later]
+
+
+def check_nobody_waits_in_a_circle(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, administrator: psycopg.Connection[Any]
+) -> None:
+    """Credit is applied by the desk when a family has taken the first of two invoices, and not yet the second."""
+    chosen, take_one, has_first = by_due_day_against_ids(desk), claims.take_one, threading.Event()
+    with desk.staff():
+        books.cash(desk.patient_id, 2 * DUE)
+
+    def take_slowly(*claim: Any) -> bool:
+        taken = take_one(*claim)
+        has_first.set()
+        until = time.monotonic() + 5
+        while time.monotonic() < until and not administrator.execute(WAITS).fetchone():
+            time.sleep(0.02)
+        return taken
+
+    def apply_credit() -> None:
+        has_first.wait(5)
+        with desk.staff():
+            billing.apply_credit(desk.patient_id)
+
+    monkeypatch.setattr(claims, "take_one", take_slowly)
+    begun, refused = at_once(lambda: desk.begin(*chosen), apply_credit)
+    assert isinstance(begun, UUID) and isinstance(refused, Refused), (begun, refused)
+    assert [desk.due(each) for each in chosen] == [DUE, DUE]
+
+
+def test_the_desk_waits_for_who_pays_two_invoices_and_leaves_them_alone(
+    racing: Desk, monkeypatch: pytest.MonkeyPatch, administrator: psycopg.Connection[Any]
+) -> None:
+    """Else the database would end one of them with an error page, or both would pay."""
+    check_nobody_waits_in_a_circle(racing, monkeypatch, administrator)
 
 
 def test_two_parts_at_once_are_one(racing: Desk) -> None:
@@ -330,6 +380,15 @@ def test_planted_a_claim_that_several_may_hold(racing: Desk, administrator: psyc
     invoice, maria = racing.invoice(DUE), caregiver(racing)
     with pytest.raises(AssertionError):
         check_one_page(racing, [lambda: press(racing, maria, invoice)] * 4, invoice)
+
+
+def test_planted_the_desk_takes_invoices_in_an_order_of_its_own(
+    racing: Desk, monkeypatch: pytest.MonkeyPatch, administrator: psycopg.Connection[Any]
+) -> None:
+    lock = allocating.lock
+    monkeypatch.setattr(allocating, "lock", lambda patient_id, ids: [lock(patient_id, [each]) for each in sorted(ids)])
+    with pytest.raises(OperationalError, match="deadlock"):
+        check_nobody_waits_in_a_circle(racing, monkeypatch, administrator)
 
 
 def test_planted_an_amount_that_is_a_float(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
