@@ -41,6 +41,7 @@ class Desk:
     account_id: str
     patient_id: UUID
     maria: UUID
+    keeper: str = BEN  # who keeps its books
 
     # Who does it
 
@@ -56,10 +57,10 @@ class Desk:
             yield
 
     @contextmanager
-    def staff(self, email: str = BEN) -> Iterator[None]:
+    def staff(self, email: str | None = None) -> Iterator[None]:
         """One transaction of a staff member's."""
         with self.clinic_transaction():
-            actor = inside.member(email).holder.actor
+            actor = inside.member(email or self.keeper).holder.actor
         with self.open_clinic(), actors.acting(actor), transaction():
             yield
 

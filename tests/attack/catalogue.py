@@ -30,6 +30,7 @@ ROWS = {
     "T15": "cross-site requests from a sibling",
     "T16": "cookie tossing and fixation",
     "T17": "whatever goes wrong between us and Stripe",
+    "T18": "the books under a nemesis",
     "T19": "document fetch",
     "T20": "hostile upload and storage",
     "T21": "audit completeness",

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from flask import Flask
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 
 from clinic import stripe_gateway
 from clinic.stripe_gateway import line
@@ -22,6 +22,7 @@ from tenancy.database import db
 
 NAME = "doomed"  # of its connections
 WAIT_SECONDS = 60
+_OF_THE_PARENT: list[Engine] = []
 Moment = Callable[[str], None]
 Kill = Callable[[list[str]], bool]  # of the moments so far: whether to die at the last of them
 
@@ -70,8 +71,8 @@ def _be_born(app: Flask, work: Callable[[Moment], None], kill: Kill, writing: in
             os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        _watch_commits(app, moment)
-        _watch_stripe(app, moment)
+        _watch_commits(own_connections(app, NAME), moment)
+        _watch_stripe(moment)
         work(moment)
         code = 0
     except BaseException:  # noqa: BLE001  told to the parent, whose test fails
@@ -80,13 +81,19 @@ def _be_born(app: Flask, work: Callable[[Moment], None], kill: Kill, writing: in
         os._exit(code)
 
 
-def _watch_commits(app: Flask, moment: Moment) -> None:
-    """On connections of its own: the parent's are the parent's."""
+def own_connections(app: Flask, name: str) -> Engine:
+    """For a process that was forked: the parent's, to the database and to Stripe, are the parent's."""
     url = app.config["PORTICO"].database_url
     with app.app_context():
-        options = {"url": f"{url}?application_name={NAME}", **app.config["SQLALCHEMY_ENGINE_OPTIONS"]}
+        _OF_THE_PARENT.append(db.engine)  # closed here, they would be closed there
+        options = {"url": f"{url}?application_name={name}", **app.config["SQLALCHEMY_ENGINE_OPTIONS"]}
         engine = db._make_engine(None, options, app)
         db._app_engines[app][None] = engine
+    stripe_gateway.install(app, app.config["PORTICO"])
+    return engine
+
+
+def _watch_commits(engine: Engine, moment: Moment) -> None:
     commit = engine.dialect.do_commit
     wrote = False
 
@@ -106,7 +113,7 @@ def _watch_commits(app: Flask, moment: Moment) -> None:
     engine.dialect.do_commit = do_commit  # type: ignore[method-assign]
 
 
-def _watch_stripe(app: Flask, moment: Moment) -> None:
+def _watch_stripe(moment: Moment) -> None:
     request = line._Wire.request
 
     def watched(self: Any, method: str, url: str, *rest: Any, **more: Any) -> Any:
@@ -118,7 +125,6 @@ def _watch_stripe(app: Flask, moment: Moment) -> None:
         return answer
 
     line._Wire.request = watched  # type: ignore[method-assign]
-    stripe_gateway.install(app, app.config["PORTICO"])
 
 
 def _wait_for_the_server(administrator: psycopg.Connection[Any]) -> None:
