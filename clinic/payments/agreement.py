@@ -1,7 +1,8 @@
 """What must be written so that our rows agree with Stripe: pure, from what both say to a list of steps.
 
 Whatever was skipped is walked through: a payment first seen with its refund is entered, then refunded; a refund first seen
-when it had failed is entered, then put back; so the books do not tell in which order, or how often, we heard of it.
+when it had failed is entered, then put back; a dispute first seen when it was won after all was lost before, and an inquiry
+before that; so the books do not tell in which order, or how often, we heard of it.
 Nothing that is entered is ever undone by something older: what succeeded stays so.
 """
 
@@ -10,7 +11,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from clinic.money import Money
-from clinic.payments.facts import DISPUTES, REFUNDS, Facts, OurDispute, OurRefund, Ours
+from clinic.payments.facts import DISPUTES, REFUNDS, Entry, Facts, OurRefund, Ours
 from clinic.payments.problems import ProblemKind
 from clinic.payments.rows import NEXT, DisputeStatus, PaymentStatus, PaymentWay, RefundStatus
 from clinic.stripe_gateway import ChargeFacts, DisputeFacts, RefundFacts
@@ -20,6 +21,14 @@ from clinic.stripe_gateway import ChargeFacts, DisputeFacts, RefundFacts
 NEVER_OPENED_AFTER = timedelta(minutes=30)
 NEVER_CHARGED_AFTER = timedelta(hours=24)
 RANK = {RefundStatus.UNCONFIRMED: 0, RefundStatus.ASKED: 1, RefundStatus.PENDING: 2, RefundStatus.SUCCEEDED: 3, RefundStatus.FAILED: 4}
+# A dispute is never an inquiry again, nor open once it was decided; what was lost may be won after all.
+LATER = {
+    DisputeStatus.INQUIRY: set(DisputeStatus) - {DisputeStatus.INQUIRY},
+    DisputeStatus.INQUIRY_CLOSED: {DisputeStatus.OPEN, DisputeStatus.WON, DisputeStatus.LOST},
+    DisputeStatus.OPEN: {DisputeStatus.WON, DisputeStatus.LOST},
+    DisputeStatus.LOST: {DisputeStatus.WON},
+    DisputeStatus.WON: {DisputeStatus.LOST},
+}
 
 
 @dataclass(frozen=True)
@@ -198,37 +207,36 @@ def _known_refund(ours: Ours, facts: RefundFacts, spoken_for: set[UUID]) -> OurR
 
 
 def _dispute(ours: Ours, facts: DisputeFacts) -> list[Step]:
-    status = DISPUTES.get(facts.status)
-    if status is None:
+    """One after another, what it went through since we saw it."""
+    if facts.status not in DISPUTES:
         return [Report(ProblemKind.DISPUTE_UNCLEAR, facts.id, facts.amount)]
     if facts.amount.currency != ours.amount.currency:
         return [Report(ProblemKind.DIFFERS, facts.id, facts.amount)]
     known = next((each for each in ours.disputes if each.stripe_dispute_id == facts.id), None)
+    before, entry = (known.status, known.entry) if known else (None, Entry())
     taken: list[Step] = []
-    if known is None or _goes_on(known, status):
-        taken.append(NoteDispute(facts, status, known.status if known else None))
-        taken += _lines_of_dispute(known, facts, status)
+    for status in _went_through(before, facts):
+        if before is None or status in LATER[before]:
+            lines, entry = _lines_of_dispute(entry, facts, status)
+            taken += [NoteDispute(facts, status, before), *lines]
+            before = status
     return taken
 
 
-def _goes_on(known: OurDispute, status: DisputeStatus) -> bool:
-    """A dispute is never an inquiry again, nor open once it was decided; what was lost may be won on appeal."""
-    later = {
-        DisputeStatus.INQUIRY: set(DisputeStatus) - {DisputeStatus.INQUIRY},
-        DisputeStatus.INQUIRY_CLOSED: {DisputeStatus.OPEN, DisputeStatus.WON, DisputeStatus.LOST},
-        DisputeStatus.OPEN: {DisputeStatus.WON, DisputeStatus.LOST},
-        DisputeStatus.LOST: {DisputeStatus.WON},
-        DisputeStatus.WON: {DisputeStatus.LOST},
-    }
-    return status in later[known.status]
+def _went_through(known: DisputeStatus | None, facts: DisputeFacts) -> list[DisputeStatus]:
+    """What is told from its beginning on, and lacks what we know already, is older than that."""
+    told = [DISPUTES[each] for each in (*facts.past, facts.status) if each in DISPUTES]
+    if known and known in told:
+        return told[len(told) - told[::-1].index(known) :]
+    return [] if known and facts.is_past_whole else told
 
 
-def _lines_of_dispute(known: OurDispute | None, facts: DisputeFacts, status: DisputeStatus) -> list[Step]:
-    entry = known.entry if known else None
-    if status == DisputeStatus.LOST and not (entry and entry.is_entered):
-        return [TakeBack(facts.id, facts.amount)]
-    if status == DisputeStatus.LOST and entry and entry.is_corrected:
-        return [Report(ProblemKind.DISPUTE_UNCLEAR, facts.id, facts.amount)]
-    if status == DisputeStatus.WON and entry and entry.stands:
-        return [WinBack(facts.id)]
-    return []
+def _lines_of_dispute(entry: Entry, facts: DisputeFacts, status: DisputeStatus) -> tuple[list[Step], Entry]:
+    """And what of it is on the account then."""
+    if status == DisputeStatus.LOST and not entry.is_entered:
+        return [TakeBack(facts.id, facts.amount)], Entry(True)
+    if status == DisputeStatus.LOST and entry.is_corrected:
+        return [Report(ProblemKind.DISPUTE_UNCLEAR, facts.id, facts.amount)], entry
+    if status == DisputeStatus.WON and entry.stands:
+        return [WinBack(facts.id)], Entry(True, True)
+    return [], entry

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from clinic import stripe_gateway
 from clinic.account import AccountLine
 from clinic.money import Money
-from clinic.payments.facts import Entry, Facts, OurDispute, OurRefund, Ours
+from clinic.payments.facts import DISPUTES, Entry, Facts, OurDispute, OurRefund, Ours
 from clinic.payments.rows import Dispute, DisputeStatus, Payment, PaymentStatus, PaymentWay, Refund, RefundStatus
 from clinic.stripe_gateway import CheckoutFacts, DisputeFacts, IntentFacts, RefundFacts
 from tenancy import clock
@@ -76,8 +76,14 @@ def look(known: Ours) -> Facts:
     disputes: tuple[DisputeFacts, ...] = ()
     if intent and intent.status == "succeeded":
         refunds = tuple(stripe_gateway.refunds_of(known.account_id, intent.id))
-        disputes = tuple(stripe_gateway.disputes_of(known.account_id, intent.id))
+        disputes = tuple(_dispute(known, each) for each in stripe_gateway.disputes_of(known.account_id, intent.id))
     return Facts(began, current_app.config["PORTICO"].is_live, checkout, intent, refunds, disputes)
+
+
+def _dispute(known: Ours, found: DisputeFacts) -> DisputeFacts:
+    """One that is not as we know it may have been lost meanwhile: that it was is not told by the dispute itself."""
+    as_known = any((each.stripe_dispute_id, each.status) == (found.id, DISPUTES.get(found.status)) for each in known.disputes)
+    return found if as_known else stripe_gateway.with_past(known.account_id, found)
 
 
 def _checkout(known: Ours) -> CheckoutFacts | None:

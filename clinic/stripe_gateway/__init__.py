@@ -19,6 +19,7 @@ from clinic.stripe_gateway.charges import (
     refund,
     refunds_of,
     refunds_since,
+    with_past,
 )
 from clinic.stripe_gateway.checkouts import (
     end_checkout,
@@ -85,4 +86,5 @@ __all__ = [
     "refunds_of",
     "refunds_since",
     "verified",
+    "with_past",
 ]

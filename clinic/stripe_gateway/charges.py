@@ -1,6 +1,7 @@
 """Money that came and money that goes back, as the clinic's account."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,9 @@ from clinic.money import Money
 from clinic.stripe_gateway import line, reading
 from clinic.stripe_gateway.facts import DisputeFacts, IntentFacts, RefundFacts, StripeRefused
 
-INTENTS, REFUNDS, DISPUTES = "/v1/payment_intents", "/v1/refunds", "/v1/disputes"
+INTENTS, REFUNDS, DISPUTES, EVENTS = "/v1/payment_intents", "/v1/refunds", "/v1/disputes", "/v1/events"
+BEGINNING = "charge.dispute.created"
+OF_DISPUTES = [BEGINNING, *(f"charge.dispute.{what}" for what in ("updated", "funds_withdrawn", "funds_reinstated", "closed"))]
 
 
 def read_intent(account_id: str, intent_id: str) -> IntentFacts:
@@ -63,6 +66,14 @@ def refunds_of(account_id: str, intent_id: str) -> list[RefundFacts]:
 def disputes_of(account_id: str, intent_id: str) -> list[DisputeFacts]:
     """Inquiries and disputes, the newest first."""
     return list(map(reading.dispute, line.each(DISPUTES, {"payment_intent": intent_id}, of=account_id)))
+
+
+def with_past(account_id: str, dispute: DisputeFacts) -> DisputeFacts:
+    """The dispute tells only where it stands. What it was before is told by Stripe's events, for thirty days."""
+    asked = {"types": OF_DISPUTES} | _since(dispute.created_at)
+    told = [each for each in line.each(EVENTS, asked, of=account_id) if each["data"]["object"]["id"] == dispute.id]
+    statuses = tuple(each["data"]["object"]["status"] for each in reversed(told))
+    return replace(dispute, past=statuses, is_past_whole=any(each["type"] == BEGINNING for each in told))
 
 
 def read_refund(account_id: str, refund_id: str) -> RefundFacts:

@@ -130,6 +130,8 @@ class DisputeFacts:
     intent_id: str | None
     charge_id: str
     livemode: bool
+    past: tuple[str, ...] = ()  # its statuses before, the oldest first, as far back as Stripe remembers
+    is_past_whole: bool = False  # from its beginning on
 
 
 @dataclass(frozen=True)

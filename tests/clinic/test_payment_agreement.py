@@ -52,8 +52,8 @@ def refund(id_: str = "re_1", status: str = "succeeded", minor: int = 2000, our_
     return RefundFacts(id_, status, Money(minor, "usd"), our_id, None, BEGAN, "pi_1", "ch_1")
 
 
-def dispute(status: str, id_: str = "dp_1") -> DisputeFacts:
-    return DisputeFacts(id_, status, FIFTY, "fraudulent", None, BEGAN, "pi_1", "ch_1", False)
+def dispute(status: str, *past: str, is_whole: bool = True) -> DisputeFacts:
+    return DisputeFacts("dp_1", status, FIFTY, "fraudulent", None, BEGAN, "pi_1", "ch_1", False, past, bool(past) and is_whole)
 
 
 def facts(
@@ -211,6 +211,38 @@ def test_disputes(ours: OurDispute | None, said: str, kinds: list[type[Step]]) -
     assert [type(each) for each in taken] == kinds
 
 
+LOST, WON = OurDispute("dp_1", DisputeStatus.LOST, Entry(True)), OurDispute("dp_1", DisputeStatus.WON, Entry(True, True))
+BEGINNING, INQUIRY = "needs_response", "warning_needs_response"
+
+
+@pytest.mark.parametrize(
+    ("ours", "said", "statuses", "lines"),
+    [
+        (None, dispute("won", BEGINNING, "lost", "won"), ["open", "lost", "won"], [TakeBack, WinBack]),
+        (None, dispute("won", BEGINNING, "lost"), ["open", "lost", "won"], [TakeBack, WinBack]),  # the last is on its way yet
+        (None, dispute("won", "lost", is_whole=False), ["lost", "won"], [TakeBack, WinBack]),
+        (None, dispute("lost", INQUIRY, BEGINNING, "lost"), ["inquiry", "open", "lost"], [TakeBack]),
+        (None, dispute("won", BEGINNING, "prevented", "won"), ["open", "won"], []),
+        (OPENED, dispute("won", BEGINNING, "under_review", "lost", "won"), ["lost", "won"], [TakeBack, WinBack]),
+        (OPENED, dispute("won", "won", is_whole=False), ["won"], []),
+        (LOST, dispute("won", BEGINNING, "lost", "won"), ["won"], [WinBack]),
+        (LOST, dispute("won", "under_review", is_whole=False), ["won"], [WinBack]),
+        # What is older than what we know already:
+        (WON, dispute("lost", BEGINNING, "lost"), [], []),
+        (LOST, dispute("won", BEGINNING, "won"), [], []),
+        (LOST, dispute("needs_response", BEGINNING), [], []),
+    ],
+)
+def test_what_a_dispute_went_through_is_walked_through(
+    ours: OurDispute | None, said: DisputeFacts, statuses: list[str], lines: list[type[Step]]
+) -> None:
+    taken = told(replace(SUCCEEDED, disputes=(ours,) if ours else ()), facts(checkout(), intent(), disputes=(said,)))
+    noted = [each for each in taken if isinstance(each, NoteDispute)]
+    assert [each.status.value for each in noted] == statuses
+    assert [each.before for each in noted] == [ours.status if ours else None, *(each.status for each in noted)][: len(noted)]
+    assert [type(each) for each in taken if not isinstance(each, NoteDispute)] == lines
+
+
 # By chance: a history unfolds at Stripe, and we look at it at any moments, each any number of times.
 
 
@@ -255,6 +287,7 @@ class Books:
                 others_ = tuple(each for each in self.ours.disputes if each.stripe_dispute_id != step.facts.id)
                 before = next((each.entry for each in self.ours.disputes if each.stripe_dispute_id == step.facts.id), Entry())
                 self.ours = replace(self.ours, disputes=(*others_, OurDispute(step.facts.id, step.status, before)))
+                self.told.append(f"dispute {step.status}")
             case TakeBack():
                 self.lines.append(("chargeback", step.stripe_dispute_id, step.amount.minor))
                 self._enter_dispute(step.stripe_dispute_id, Entry(True))
@@ -274,6 +307,12 @@ class Books:
         self.ours = replace(self.ours, disputes=tuple(changed))
 
 
+AFTER = {
+    "": [BEGINNING, INQUIRY], INQUIRY: ["warning_closed", BEGINNING], BEGINNING: ["under_review", "won", "lost"],
+    "under_review": ["won", "lost"], "lost": ["won"], "won": ["lost"],  # and what was decided twice is over
+}  # fmt: skip
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Facts]:
     """What Stripe says after each thing that happened, from the open page on."""
@@ -287,8 +326,9 @@ def histories(draw: st.DrawFn) -> list[Facts]:
     said.append(PAID)
     refunds: dict[str, RefundFacts] = {}
     disputes: dict[str, DisputeFacts] = {}
-    for _ in range(draw(st.integers(0, 6))):
-        what = draw(st.sampled_from(["refund", "settle", "fail", "dispute", "close"]))
+    past: list[str] = []
+    for _ in range(draw(st.integers(0, 8))):
+        what = draw(st.sampled_from(["refund", "settle", "fail", "dispute"]))
         if what == "refund" and len(refunds) < 2:
             id_ = f"re_{len(refunds)}"
             refunds[id_] = refund(id_, draw(st.sampled_from(["pending", "succeeded"])), 1000)
@@ -296,10 +336,9 @@ def histories(draw: st.DrawFn) -> list[Facts]:
             refunds = {id_: replace(each, status="succeeded" if each.status == "pending" else each.status) for id_, each in refunds.items()}
         elif what == "fail" and refunds:
             refunds["re_0"] = replace(refunds["re_0"], status="failed")
-        elif what == "dispute" and not disputes:
-            disputes["dp_1"] = dispute("needs_response")
-        elif what == "close" and disputes and disputes["dp_1"].status == "needs_response":
-            disputes["dp_1"] = dispute(draw(st.sampled_from(["won", "lost"])))
+        elif what == "dispute" and (after := AFTER.get(past[-1] if past else "")) and not {"won", "lost"} <= set(past):
+            past.append(draw(st.sampled_from(after)))
+            disputes["dp_1"] = dispute(past[-1], *past)
         said.append(replace(PAID, refunds=tuple(refunds.values()), disputes=tuple(disputes.values())))
     return said
 

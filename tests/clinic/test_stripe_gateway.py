@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -233,6 +234,21 @@ def test_an_inquiry_and_a_dispute_are_told_apart(stripe_standing: StripeFake, ac
     assert (dispute.status, dispute.amount, dispute.intent_id) == ("needs_response", Money(5000, "usd"), intent_id)
     assert dispute.evidence_due_at and dispute.evidence_due_at > dispute.created_at
     assert [each.id for each in stripe_gateway.disputes_since(acct, clock.now() - timedelta(hours=1))] == [dispute.id]
+
+
+def test_what_a_dispute_was_before_is_told_by_its_events(stripe_standing: StripeFake, acct: str) -> None:
+    """Another one's events are passed over."""
+    mine, other = paid(stripe_standing, acct), paid(stripe_standing, acct)
+    stripe_standing.inquire(mine)
+    asked = stripe_standing.dispute(mine)["id"]
+    stripe_standing.close_dispute(stripe_standing.dispute(other)["id"], "won")
+    for how in ("lost", "won"):
+        stripe_standing.close_dispute(asked, how)
+    found = stripe_gateway.with_past(acct, stripe_gateway.read_dispute(acct, asked))
+    assert list(dict.fromkeys(found.past)) == ["warning_needs_response", "needs_response", "lost", "won"]
+    assert found.is_past_whole
+    later = stripe_gateway.with_past(acct, replace(found, created_at=found.created_at + timedelta(days=40)))
+    assert (later.past, later.is_past_whole) == ((), False)  # as when thirty days have passed
 
 
 def test_lists_are_read_to_their_end(stripe_standing: StripeFake, acct: str, monkeypatch: pytest.MonkeyPatch) -> None:

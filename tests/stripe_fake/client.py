@@ -123,7 +123,7 @@ class StripeFake:
         return thing
 
     def close_dispute(self, dispute: str, how: str) -> Thing:
-        """`won`, `lost`; an inquiry: `warning_closed`."""
+        """`won`, also after `lost`; `lost`; an inquiry: `warning_closed`."""
         thing: Thing = self.tell("close_dispute", dispute=dispute, how=how)
         return thing
 

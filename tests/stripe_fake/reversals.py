@@ -137,10 +137,11 @@ def _move(world: World, account: str, made: Thing, amount: int, category: str, f
 
 
 def close_dispute(world: World, account: str, dispute_id: str, how: str) -> Thing:
-    """`won` gives the money back, `lost` keeps it away, `warning_closed` ends an inquiry."""
+    """`won` gives the money back, also what was lost; `lost` keeps it away, `warning_closed` ends an inquiry."""
     made = world.get("dispute", account, dispute_id)
     before, inquiry = made["status"], made["status"].startswith("warning")
-    if before not in OPEN or how not in (("warning_closed",) if inquiry else ("won", "lost")):
+    after_all = (before, how) == ("lost", "won")  # a payer withdraws it when it was decided: rare, and seen
+    if not after_all and (before not in OPEN or how not in (("warning_closed",) if inquiry else ("won", "lost"))):
         raise invalid(f"{dispute_id} is {before}: it cannot become {how}.")
     made["status"] = how
     if how == "won":
