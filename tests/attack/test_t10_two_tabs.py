@@ -6,6 +6,10 @@ Eight presses at once by one person, by two caregivers, by the portal and the ca
 much; void, paid and foreign invoices; amounts, currencies and accounts of one's own; the page of what was paid before. Real
 threads, real commits: at most one page at Stripe on which an invoice can be paid, what is due is never paid over but as
 credit that the clinic is told of, and amount and account are the database's.
+
+What is paid above the due stays the family's credit, and is told on the billing page: nothing is refunded by itself. The
+clinic sees at once whose it is and gives it back with one press, or the next invoice takes it; a refund that nobody asked for
+would take money from a clinic in the night, cost it Stripe's fee, and be wrong where the next invoice waits already.
 """
 
 import re
@@ -370,6 +374,7 @@ def test_money_that_arrives_all_the_same_is_credit_and_the_clinic_is_told(desk: 
         invoices.allocate(line, [(invoice, Money(DUE, "usd"))])
     desk.look_again(minutes=10)
     assert (desk.due(invoice), desk.credit(payment), desk.balance(), desk.problems()) == (0, DUE, -DUE, ["credited"])
+    assert "payment_problem_found" in desk.letters() and desk.fake.objects("refund", desk.account_id) == []
 
 
 # Weaknesses
