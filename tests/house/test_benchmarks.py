@@ -30,6 +30,8 @@ def test_the_benchmark_of_the_audit_log_runs_and_prints(capsys: pytest.CaptureFi
 def test_the_benchmark_of_webhooks_runs_and_prints(capsys: pytest.CaptureFixture[str]) -> None:
     found = webhooks.run(events=100)
     assert found["events settled a second"] > 0
+    # On a busy machine: 27, and 85 eight at once. Stripe waits for some seconds, and sends again what was not answered.
+    assert found["99 of 100 answered within ms"] < 2_000 and found["99 of 100, eight at once, ms"] < 2_000
     with capsys.disabled():
         print("\n" + "\n".join(f"  {name:<34} {value:10.2f}" for name, value in found.items()))
 
