@@ -89,6 +89,10 @@ class Cluster:
             database_owner_url=_on(self.settings.database_owner_url or "", name),
         )
 
+    def url_of(self, settings: Settings) -> str:
+        """That database for the server's superuser, whom no policy holds."""
+        return _on(self.admin_url, settings.database_url.rpartition("/")[2])
+
     def drop(self, settings: Settings) -> None:
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {settings.database_url.rpartition('/')[2]} WITH (FORCE)")

@@ -13,6 +13,5 @@ from tests.conftest import Cluster
 @pytest.fixture
 def administrator(cluster: Cluster, committed_app: Flask) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """The server's superuser in the committed application's own database."""
-    name = committed_app.config["PORTICO"].database_url.rpartition("/")[2]
-    with psycopg.connect(f"{cluster.admin_url.rpartition('/')[0]}/{name}", autocommit=True) as connection:
+    with psycopg.connect(cluster.url_of(committed_app.config["PORTICO"]), autocommit=True) as connection:
         yield connection
