@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, ViewportSize, expect
@@ -15,6 +16,7 @@ from werkzeug.routing import Map
 
 from clinic import demo
 from tenancy.languages import Language
+from tests.conftest import Cluster
 from tests.inside import inside, user
 from tests.journeys import stage
 from tests.journeys.chromium import DESKTOP, PHONE
@@ -55,16 +57,17 @@ def found(portico: Running) -> Found:
 
 @pytest.mark.parametrize("name", WALKS)
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(
-    name: str, portico: Running, browser: Browser, found: Found, sign_in: SignIn
+    name: str, portico: Running, cluster: Cluster, browser: Browser, found: Found, sign_in: SignIn
 ) -> None:
     walk = WALKS[name](portico, found)
     context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)  # a busy machine is no finding
     page = context.new_page()
     if walk.email:
         sign_in(page, walk.address + "/", walk.email)
     findings = []
     for stop in walk.stops:
+        just_proved(cluster.url_of(portico.settings))
         arrive(page, portico, walk, stop)
         findings += [f"{stop.path} ({stop.status}) {finding}" for finding in looked_at(page)]
         context.set_offline(False)
@@ -119,6 +122,12 @@ def test_no_page_is_left_out(portico: Running, found: Found) -> None:
     }
     left_out = {each for each in pages - visited if each.split(".")[1] not in FILES | LEADS_ON}
     assert not left_out
+
+
+def just_proved(url: str) -> None:
+    """As if the walker had signed in this minute: on a busy machine a walk takes longer than a proof of identity counts."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE sessions SET started_at = now(), last_seen_at = now() WHERE ended_at IS NULL")
 
 
 def arrive(page: Page, portico: Running, walk: Walk, stop: Stop) -> None:
