@@ -121,8 +121,9 @@ class Hand:
             desk.fake.dispute(self._intent(desk, payment))
 
     def decides_a_dispute(self, desk: Desk) -> None:
-        open_ = (Dispute.status == DisputeStatus.OPEN, Payment.id == Dispute.payment_id, Payment.patient_id == desk.patient_id)
-        if dispute := self._one_of(desk, Dispute.stripe_dispute_id, *open_):
+        """Won, lost, or won after all."""
+        not_won = Dispute.status.in_((DisputeStatus.OPEN, DisputeStatus.LOST))
+        if dispute := self._one_of(desk, Dispute.stripe_dispute_id, not_won, Payment.id == Dispute.payment_id, Payment.patient_id == desk.patient_id):
             desk.fake.close_dispute(dispute, self.draw.choice(("won", "lost")))
 
     def takes_cash(self, desk: Desk) -> None:
