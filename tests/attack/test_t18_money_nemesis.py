@@ -69,13 +69,12 @@ class Stage:
 
 
 @contextmanager
-def staged(settings: Settings, admin_url: str, fake: StripeFake, folder: Path, patients: int = 4) -> Iterator[Stage]:
+def staged(settings: Settings, url: str, fake: StripeFake, folder: Path, patients: int = 4) -> Iterator[Stage]:
     """Some patients at each of the two clinics, for each of whom Maria may pay."""
     with one_more_app(replace(settings, port=free_port())) as app, connected(app, fake):
         desks = [desk for slug in KEEPERS for desk in _desks(app, fake, slug, patients)]
         with app.app_context():
             db.engine.dispose()
-        url = f"{admin_url.rpartition('/')[0]}/{settings.database_url.rpartition('/')[2]}"
         yield Stage(app, fake, Books(url), Diary(folder / "diary"), desks)
 
 
@@ -163,7 +162,7 @@ def quiet(stage: Stage) -> None:
 def everyday(cluster: Cluster, stripe_fake: StripeFake, tmp_path: Path) -> Iterator[Stage]:
     settings = cluster.copy()
     try:
-        with staged(settings, cluster.admin_url, stripe_fake, tmp_path) as stage:
+        with staged(settings, cluster.url_of(settings), stripe_fake, tmp_path) as stage:
             yield stage
     finally:
         cluster.drop(settings)
@@ -197,7 +196,8 @@ def test_the_books_add_up_for_ten_minutes(stripe_fake: StripeFake, tmp_path: Pat
     server = embedded_postgres.Server(Path(tempfile.mkdtemp(prefix="portico-nemesis-"))).start()
     try:
         cluster = with_the_cast(server.superuser_url())
-        with staged(cluster.copy(), cluster.admin_url, stripe_fake, tmp_path, patients=6) as stage:
+        settings = cluster.copy()
+        with staged(settings, cluster.url_of(settings), stripe_fake, tmp_path, patients=6) as stage:
             pace = Pace(still=10, between_deeds=PAUSE, between_blows=1.5, between_looks=1, between_reconciliations=6)
             processes = fight(stage, SECONDS, partial(restart, server, Random(SEED)), pace)
             quiet(stage)

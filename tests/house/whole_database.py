@@ -19,8 +19,7 @@ READ_UNTIL = ("family_read_at", "clinic_read_at")
 @contextmanager
 def opened(cluster: Cluster, app: Flask) -> Iterator[Connection]:
     """The committed database of this application."""
-    name = app.config["PORTICO"].database_url.rpartition("/")[2]
-    with psycopg.connect(f"{cluster.admin_url.rpartition('/')[0]}/{name}", autocommit=True) as connection:
+    with psycopg.connect(cluster.url_of(app.config["PORTICO"]), autocommit=True) as connection:
         yield connection
 
 

@@ -94,8 +94,7 @@ def test_at_the_very_end_nothing_can_put_it_off(
     cluster: Cluster, portico: Running, phone: Page, sign_in: SignIn
 ) -> None:
     sign_in(phone, portico.portal(demo.ELM), MARIA)
-    database = portico.settings.database_url.rpartition("/")[2]
-    with psycopg.connect(f"{cluster.admin_url.rpartition('/')[0]}/{database}", autocommit=True) as administrator:
+    with psycopg.connect(cluster.url_of(portico.settings), autocommit=True) as administrator:
         almost = clock.now() - sessions.LONGEST + timedelta(seconds=100)
         administrator.execute("UPDATE sessions SET started_at = %s WHERE id = %s", (almost, newest(portico).id))
     phone.reload()

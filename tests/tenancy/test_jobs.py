@@ -30,8 +30,7 @@ Administrator = psycopg.Connection[tuple[Any, ...]]
 @pytest.fixture
 def queue(cluster: Cluster, committed_app: Flask) -> Iterator[Administrator]:
     """The server's superuser at an empty queue of the committed application's."""
-    name = committed_app.config["PORTICO"].database_url.rpartition("/")[2]
-    url = f"{cluster.admin_url.rpartition('/')[0]}/{name}"
+    url = cluster.url_of(committed_app.config["PORTICO"])
     with psycopg.connect(url, autocommit=True, options="-c search_path=public,q") as connection:
         connection.execute("DELETE FROM q.procrastinate_jobs")
         yield connection
