@@ -19,6 +19,7 @@ from ui.forms import PorticoForm
 
 class BillingSettingsForm(PorticoForm):
     allows_partial = BooleanField(_l("Families may pay a part of an invoice"))
+    pays_by_link = BooleanField(_l("A mailed invoice can be paid without signing in"))
     refund_limit = StringField(_l("A second person confirms online refunds above"))
     autopay_notice_days = SelectField(
         _l("Automatic payments are announced"),
@@ -31,6 +32,7 @@ class BillingSettingsForm(PorticoForm):
         limit = money.read(typed, clinic_here().currency, field="refund_limit") if typed else None
         return BillingDetails(
             allows_partial=self.allows_partial.data,
+            pays_by_link=self.pays_by_link.data,
             refund_limit_minor=limit.minor if limit else None,
             autopay_notice_days=self.autopay_notice_days.data,
         )

@@ -10,7 +10,7 @@ from wtforms import SelectChoice, SelectField
 
 from admin_app.blueprint import admin, go, page
 from admin_app.guards import needs
-from clinic import contacts, invoices, mailed_invoices, patients
+from clinic import billing_settings, contacts, invoices, mailed_invoices, patients, payments
 from clinic.staff import Right
 from tenancy.database import transaction
 from tenancy.errors import Conflict, Refused
@@ -29,6 +29,7 @@ def invoice_mailing(patient_id: UUID, invoice_id: UUID) -> AnyResponse:
     with transaction():
         patient = patients.row_of(patient_id)
         found = invoices.get_of_patient(invoice_id, patient_id, drafts=True)
+        pays_by_link = billing_settings.pays_by_link() and payments.find_account() is not None
         standers = [each for each in contacts.of_patient(patient_id) if each.email]
     form = MailingForm()
     form.contact_id.choices = [SelectChoice(str(each.contact_id), f"{each.name} · {each.email}") for each in standers]
@@ -42,5 +43,7 @@ def invoice_mailing(patient_id: UUID, invoice_id: UUID) -> AnyResponse:
             flash(_("The invoice is on its way. The link in the letter works for 7 days."), "success")
             return go("invoice", patient_id=patient_id, invoice_id=invoice_id)
     return page(
-        "admin/mailed_invoices/new.html", form=form, patient=patient, invoice=found.invoice, has_standers=bool(standers)
+        "admin/mailed_invoices/new.html",
+        **{"form": form, "patient": patient, "invoice": found.invoice},
+        **{"has_standers": bool(standers), "pays_by_link": pays_by_link},
     )

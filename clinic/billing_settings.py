@@ -44,6 +44,7 @@ class BillingDetails:
     """What an administrator sets."""
 
     allows_partial: bool
+    pays_by_link: bool
     refund_limit_minor: int | None
     autopay_notice_days: int
 
@@ -56,6 +57,11 @@ def get() -> BillingSettings:
 def allows_partial() -> bool:
     """Whether families may pay a part of what is due."""
     return db.session.scalars(select(BillingSettings.allows_partial)).one()
+
+
+def pays_by_link() -> bool:
+    """Whether whoever follows a mailed invoice may pay it without signing in."""
+    return db.session.scalars(select(BillingSettings.pays_by_link)).one()
 
 
 def autopay_notice_days() -> int:

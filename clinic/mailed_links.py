@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Index, func, select, update
+from sqlalchemy import ColumnElement, Index, Select, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.selectable import LateralFromClause
 
@@ -121,6 +121,11 @@ def issue(
 
 def supersede(purpose: Purpose, holder: Holder) -> None:
     _end(LinkState.SUPERSEDED, MailedLink.purpose == purpose, _of(holder))
+
+
+def supersede_these(link_ids: Select[UUID]) -> None:
+    """Of links that nobody holds: a newer one is mailed in place of these."""
+    _end(LinkState.SUPERSEDED, MailedLink.id.in_(link_ids))
 
 
 def withdraw_all_of(holder: Holder) -> None:

@@ -2,11 +2,11 @@
 --
 -- The application logs in as `portico`, which may read the directory of clinics and nothing else. At the start of each
 -- transaction it takes one of the roles below, and says in which clinic (app.clinic_id) and, once somebody's session is
--- known, for whom (app.portal_user_id, app.staff_member_id) it asks. Outside a clinic every table but the directory is
+-- known, for whom (app.portal_user_id, app.staff_member_id), or by which mailed link (app.link_hash), it asks. Outside a clinic every table but the directory is
 -- permission denied.
 --
---   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records,
---                     of mailed invoices the amount
+--   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records
+--   portico_payer     whoever follows a mailed invoice: what that one comes to, and paying it
 --   portico_staff     a staff member: every row of the open clinic
 --   portico_portal    a portal user: rows about patients they hold live access to, and that the clinic shows
 --   portico_mailer    the worker's letters: this clinic's outbox, letterhead and key
@@ -26,7 +26,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'portico') THEN
         CREATE ROLE portico LOGIN NOINHERIT;
     END IF;
-    FOREACH wanted IN ARRAY ARRAY['portico_door', 'portico_staff', 'portico_portal', 'portico_mailer',
+    FOREACH wanted IN ARRAY ARRAY['portico_door', 'portico_payer', 'portico_staff', 'portico_portal', 'portico_mailer',
                                   'portico_operator', 'portico_auditor', 'portico_queue', 'portico_chain',
                                   'portico_throttle'] LOOP
         BEGIN
@@ -57,7 +57,7 @@ BEGIN
         EXECUTE format('DROP POLICY %I ON public.%I', thing.policyname, thing.tablename);
     END LOOP;
     FOR thing IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') LOOP
-        EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, portico, portico_door, portico_staff, portico_portal, '
+        EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, portico, portico_door, portico_payer, portico_staff, portico_portal, '
                        'portico_mailer, portico_operator, portico_auditor, portico_queue, portico_chain, portico_throttle',
                        thing.relname);
         IF thing.relname <> 'alembic_version' THEN
@@ -71,8 +71,8 @@ $nothing$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 -- Foreign-key checks run as the tables' owner, who is not always the database's.
 GRANT USAGE ON SCHEMA public TO CURRENT_USER;
-GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator,
-    portico_auditor, portico_chain, portico_throttle;
+GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_payer, portico_staff, portico_portal, portico_mailer,
+    portico_operator, portico_auditor, portico_chain, portico_throttle;
 
 -- 3 Who is asking ----------------------------------------------------------------------------------------------------
 -- STABLE, never IMMUTABLE: an immutable reader of a setting leaks across clinics through cached plans.
@@ -80,8 +80,8 @@ GRANT USAGE ON SCHEMA public TO portico, portico_door, portico_staff, portico_po
 
 CREATE SCHEMA IF NOT EXISTS app;
 REVOKE ALL ON SCHEMA app FROM PUBLIC;
-GRANT USAGE ON SCHEMA app TO portico, portico_door, portico_staff, portico_portal, portico_mailer, portico_operator,
-    portico_auditor, portico_chain;
+GRANT USAGE ON SCHEMA app TO portico, portico_door, portico_payer, portico_staff, portico_portal, portico_mailer,
+    portico_operator, portico_auditor, portico_chain;
 
 CREATE OR REPLACE FUNCTION app.clinic_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
     AS $$ SELECT nullif(current_setting('app.clinic_id', true), '')::uuid $$;
@@ -91,6 +91,10 @@ CREATE OR REPLACE FUNCTION app.portal_user_id() RETURNS uuid STABLE PARALLEL SAF
 
 CREATE OR REPLACE FUNCTION app.staff_member_id() RETURNS uuid STABLE PARALLEL SAFE LANGUAGE sql
     AS $$ SELECT nullif(current_setting('app.staff_member_id', true), '')::uuid $$;
+
+-- SHA-256 of the secret of the mailed link that is followed.
+CREATE OR REPLACE FUNCTION app.link_hash() RETURNS bytea STABLE PARALLEL SAFE LANGUAGE sql
+    AS $$ SELECT decode(nullif(current_setting('app.link_hash', true), ''), 'hex') $$;
 
 -- Whether a row that a staff member or a portal user holds is held by the person whose session it is.
 CREATE OR REPLACE FUNCTION app.is_mine(staff_member_id uuid, portal_user_id uuid) RETURNS boolean STABLE PARALLEL SAFE LANGUAGE sql
@@ -160,6 +164,11 @@ CREATE OR REPLACE FUNCTION app.shows_invoices() RETURNS boolean STABLE LANGUAGE 
         SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND shows_invoices)
 $$;
 
+CREATE OR REPLACE FUNCTION app.pays_by_link() RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT app.takes_payments() AND EXISTS (
+        SELECT FROM public.billing_settings WHERE clinic_id = app.clinic_id() AND pays_by_link)
+$$;
+
 CREATE OR REPLACE FUNCTION app.allows_messages() RETURNS boolean STABLE LANGUAGE sql AS $$
     SELECT EXISTS (SELECT FROM public.portal_settings WHERE clinic_id = app.clinic_id() AND allows_messages)
 $$;
@@ -175,12 +184,13 @@ CREATE POLICY directory ON clinics FOR SELECT TO portico USING (true);
 CREATE POLICY directory ON clinic_payment_accounts FOR SELECT TO portico USING (true);
 CREATE POLICY directory ON clinic_addresses FOR SELECT TO portico USING (true);
 
-GRANT SELECT ON clinics, clinic_addresses TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
-CREATE POLICY own ON clinics TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
+GRANT SELECT ON clinics, clinic_addresses
+    TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator;
+CREATE POLICY own ON clinics TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator
     USING (id = app.clinic_id()) WITH CHECK (id = app.clinic_id());
 CREATE POLICY own ON clinic_payment_accounts TO portico_staff
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
-CREATE POLICY own ON clinic_addresses TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
+CREATE POLICY own ON clinic_addresses TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator
     USING (clinic_id = app.clinic_id()) WITH CHECK (clinic_id = app.clinic_id());
 
 -- An Admin signs up for payment processing; Stripe says whether it is on.
@@ -319,28 +329,84 @@ GRANT SELECT, INSERT, UPDATE (drained_at, free_at) ON throttle_buckets TO portic
 GRANT DELETE ON throttle_buckets TO portico_door;
 
 -- What Stripe sends is kept before anybody looks at it.
--- Whoever follows a mailed invoice reads what it comes to, and nothing else: no patient, no service, no payer. A link that
--- is over leads nowhere.
-CREATE POLICY door ON invoice_mailings FOR SELECT TO portico_door
-    USING (clinic_id = app.clinic_id()
-           AND EXISTS (SELECT FROM mailed_links l WHERE l.clinic_id = invoice_mailings.clinic_id AND l.id = invoice_mailings.link_id
-                       AND l.ended_at IS NULL AND l.expires_at > app.now()));
-CREATE POLICY door ON invoices FOR SELECT TO portico_door
-    USING (clinic_id = app.clinic_id() AND number IS NOT NULL AND id = ANY (ARRAY(SELECT invoice_id FROM invoice_mailings)));
-CREATE POLICY door ON invoice_lines FOR SELECT TO portico_door
-    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
-CREATE POLICY door ON account_lines FOR SELECT TO portico_door
-    USING (clinic_id = app.clinic_id() AND id = ANY (ARRAY(SELECT line_id FROM invoice_lines)));
-CREATE POLICY door ON allocations FOR SELECT TO portico_door
-    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
-GRANT SELECT (clinic_id, id, invoice_id, link_id) ON invoice_mailings TO portico_door;
-GRANT SELECT (clinic_id, id, number, due_on, currency, voided_at) ON invoices TO portico_door;
-GRANT SELECT (clinic_id, invoice_id, line_id) ON invoice_lines TO portico_door;
-GRANT SELECT (clinic_id, id, amount_minor) ON account_lines TO portico_door;
-GRANT SELECT (clinic_id, invoice_id, amount_minor) ON allocations TO portico_door;
-
 CREATE POLICY door ON stripe_events FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id() AND applied_at IS NULL);
 GRANT INSERT ON stripe_events TO portico_door;
+
+-- 6b The payer: whoever follows a mailed invoice ----------------------------------------------------------------------
+-- They read what that invoice comes to, and nothing else: no name, no service, no other payer. Every way to a row here begins
+-- at the one link whose secret they hold; who does not know the secret finds nothing, whatever ids they know.
+
+CREATE POLICY followed ON mailed_links FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND purpose = 'invoice' AND token_hash = app.link_hash());
+CREATE POLICY followed ON invoice_mailings FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND link_id = ANY (ARRAY(SELECT id FROM mailed_links)));
+-- Whether its receiver still has that address, stands by the patient, and is not kept from them: ids, and the address.
+CREATE POLICY receiver ON contacts FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND id = ANY (ARRAY(SELECT contact_id FROM invoice_mailings)));
+CREATE POLICY receiver ON relationships FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND contact_id = ANY (ARRAY(SELECT id FROM contacts)));
+CREATE POLICY receiver ON portal_users FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND email_norm = ANY (ARRAY(SELECT email_norm FROM mailed_links)));
+CREATE POLICY receiver ON portal_access FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND contact_id = ANY (ARRAY(SELECT id FROM contacts)));
+CREATE POLICY receiver ON access_holds FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id()
+           AND (contact_id = ANY (ARRAY(SELECT id FROM contacts))
+                OR email_norm = ANY (ARRAY(SELECT email_norm FROM mailed_links))
+                OR portal_user_id = ANY (ARRAY(SELECT id FROM portal_users UNION SELECT portal_user_id FROM portal_access))));
+-- A link that is over leads nowhere, nor one whose receiver would not be mailed it any more.
+CREATE POLICY mailed ON invoices FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND number IS NOT NULL
+           AND EXISTS (SELECT FROM invoice_mailings m
+                       JOIN mailed_links l ON l.clinic_id = m.clinic_id AND l.id = m.link_id
+                       JOIN contacts c ON c.clinic_id = m.clinic_id AND c.id = m.contact_id AND c.email_norm = l.email_norm
+                       JOIN relationships r ON r.clinic_id = m.clinic_id AND r.contact_id = c.id
+                       WHERE m.clinic_id = invoices.clinic_id AND m.invoice_id = invoices.id
+                         AND r.patient_id = invoices.patient_id AND l.ended_at IS NULL AND l.expires_at > app.now())
+           AND NOT EXISTS (SELECT FROM access_holds h WHERE h.clinic_id = invoices.clinic_id AND h.patient_id = invoices.patient_id
+                           AND h.lifted_at IS NULL AND (h.until_at IS NULL OR h.until_at > app.now())));
+CREATE POLICY mailed ON invoice_lines FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+CREATE POLICY mailed ON account_lines FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND id = ANY (ARRAY(SELECT line_id FROM invoice_lines)));
+CREATE POLICY mailed ON allocations FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND invoice_id = ANY (ARRAY(SELECT id FROM invoices)));
+CREATE POLICY followed ON billing_settings FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND EXISTS (SELECT FROM mailed_links));
+CREATE POLICY followed ON payment_accounts FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND ended_at IS NULL AND EXISTS (SELECT FROM mailed_links));
+-- Payments of this mailing: begun while the clinic lets mailed links pay, and moved on; of others they see, by the unique
+-- rule, that the invoice is taken. What became of a payment is told after the link is over, too.
+CREATE POLICY followed ON payments FOR SELECT TO portico_payer
+    USING (clinic_id = app.clinic_id() AND mailing_id = ANY (ARRAY(SELECT id FROM invoice_mailings)));
+CREATE POLICY begin ON payments FOR INSERT TO portico_payer
+    WITH CHECK (clinic_id = app.clinic_id() AND way = 'link' AND status = 'starting' AND line_id IS NULL AND NOT saves_card
+                AND (SELECT app.pays_by_link())
+                AND EXISTS (SELECT FROM invoice_mailings m
+                            JOIN invoices i ON i.clinic_id = m.clinic_id AND i.id = m.invoice_id
+                            WHERE m.clinic_id = payments.clinic_id AND m.id = payments.mailing_id
+                              AND i.patient_id = payments.patient_id));
+CREATE POLICY move ON payments FOR UPDATE TO portico_payer
+    USING (clinic_id = app.clinic_id() AND mailing_id = ANY (ARRAY(SELECT id FROM invoice_mailings)))
+    WITH CHECK (clinic_id = app.clinic_id() AND mailing_id = ANY (ARRAY(SELECT id FROM invoice_mailings)) AND line_id IS NULL);
+CREATE POLICY followed ON payment_invoices TO portico_payer
+    USING (clinic_id = app.clinic_id() AND payment_id = ANY (ARRAY(SELECT id FROM payments)))
+    WITH CHECK (clinic_id = app.clinic_id() AND payment_id = ANY (ARRAY(SELECT id FROM payments WHERE line_id IS NULL))
+                AND invoice_id = ANY (ARRAY(SELECT invoice_id FROM invoice_mailings)));
+GRANT SELECT ON mailed_links TO portico_payer;
+GRANT SELECT (clinic_id, id, invoice_id, link_id, contact_id) ON invoice_mailings TO portico_payer;
+GRANT SELECT (clinic_id, id, email_norm) ON contacts, portal_users TO portico_payer;
+GRANT SELECT (clinic_id, contact_id, patient_id) ON relationships TO portico_payer;
+GRANT SELECT (clinic_id, portal_user_id, patient_id, contact_id) ON portal_access TO portico_payer;
+GRANT SELECT (clinic_id, id, patient_id, portal_user_id, contact_id, email_norm, until_at, lifted_at) ON access_holds TO portico_payer;
+GRANT SELECT (clinic_id, id, patient_id, number, issued_on, due_on, currency, voided_at) ON invoices TO portico_payer;
+GRANT SELECT (clinic_id, invoice_id, line_id) ON invoice_lines TO portico_payer;
+GRANT SELECT (clinic_id, id, amount_minor) ON account_lines TO portico_payer;
+GRANT SELECT (clinic_id, invoice_id, amount_minor) ON allocations TO portico_payer;
+GRANT SELECT (clinic_id, pays_by_link) ON billing_settings TO portico_payer;
+GRANT SELECT (clinic_id, account_id, charges_enabled, ended_at) ON payment_accounts TO portico_payer;
+GRANT SELECT, INSERT, UPDATE (status, checkout_session_id, checkout_url, ended_at, fault) ON payments TO portico_payer;
+GRANT SELECT, INSERT, UPDATE (released_at) ON payment_invoices TO portico_payer;
 
 -- 7 Portal users: what is theirs to see, and what the clinic shows ---------------------------------------------------
 
@@ -555,13 +621,17 @@ GRANT INSERT ON letters TO portico_operator;
 -- 10 The audit log: everybody adds to it, nobody changes it, and only the chain's own function numbers it ------------
 
 CREATE POLICY door ON audit_entries FOR INSERT TO portico_door WITH CHECK (clinic_id = app.clinic_id());
+-- Nobody has signed in who follows a link: what they do is recorded as a visitor's, and of their payments alone.
+CREATE POLICY payer ON audit_entries FOR INSERT TO portico_payer
+    WITH CHECK (clinic_id = app.clinic_id() AND actor_kind = 'system' AND event IN ('payment.begun', 'payment.ended', 'payment.failed')
+                AND subject_id = ANY (ARRAY(SELECT id FROM payments)));
 CREATE POLICY operator ON audit_entries FOR INSERT TO portico_operator WITH CHECK (clinic_id = app.clinic_id());
 -- What a portal user does is recorded as theirs.
 CREATE POLICY post ON audit_entries FOR INSERT TO portico_portal
     WITH CHECK (clinic_id = app.clinic_id() AND actor_kind = 'portal_user' AND actor_id = app.portal_user_id());
 GRANT INSERT (clinic_id, id, at, actor_kind, actor_role, actor_id, actor_name, event, result, patient_id, subject_id,
               request_id, address, details)
-    ON audit_entries TO portico_door, portico_staff, portico_portal, portico_operator;
+    ON audit_entries TO portico_door, portico_payer, portico_staff, portico_portal, portico_operator;
 
 GRANT SELECT ON audit_entries TO portico_staff, portico_auditor, portico_chain;
 CREATE POLICY proof ON audit_entries FOR SELECT TO portico_auditor USING (clinic_id = app.clinic_id());
@@ -603,19 +673,19 @@ $chain$;
 
 -- 11 The queue: enqueue from any role that changes something; run as portico_queue only ------------------------------
 
-GRANT USAGE ON SCHEMA q TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
+GRANT USAGE ON SCHEMA q TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA q TO portico_queue;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA q TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
-GRANT INSERT, SELECT (id) ON q.procrastinate_jobs TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA q TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator, portico_queue;
+GRANT INSERT, SELECT (id) ON q.procrastinate_jobs TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator;
 -- A job names the clinic it was enqueued in, and cannot stand in another's way.
 ALTER TABLE q.procrastinate_jobs ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS worker ON q.procrastinate_jobs;
 DROP POLICY IF EXISTS clinic ON q.procrastinate_jobs;
 CREATE POLICY worker ON q.procrastinate_jobs TO portico_queue USING (true) WITH CHECK (true);
-CREATE POLICY clinic ON q.procrastinate_jobs TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator
+CREATE POLICY clinic ON q.procrastinate_jobs TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator
     USING (args ->> 'clinic_id' = app.clinic_id()::text)
     WITH CHECK (args ->> 'clinic_id' = app.clinic_id()::text AND queueing_lock IS NULL AND lock IS NULL);
-GRANT INSERT ON q.procrastinate_events TO portico_door, portico_staff, portico_portal, portico_mailer, portico_operator;
+GRANT INSERT ON q.procrastinate_events TO portico_door, portico_payer, portico_staff, portico_portal, portico_mailer, portico_operator;
 
 -- 12 The counts across clinics -------------------------------------------------------------------------------------
 -- The tables of ours that belong to no clinic: how often one network tried at all of them, and how many webhooks named

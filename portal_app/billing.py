@@ -10,7 +10,7 @@ from clinic import account, billing_papers, invoices, payments, portal_home
 from clinic.billing_papers import LINE_KINDS
 from clinic.invoices import InvoiceRow, InvoiceStatus
 from portal_app import guards, wayfinding
-from portal_app.payments import STATUSES as PAYMENT_STATUSES
+from portal_app.checkouts import STATUSES as PAYMENT_STATUSES
 from tenancy import clock
 from tenancy.database import transaction
 from tenancy.errors import NotFound

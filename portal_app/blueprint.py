@@ -40,6 +40,7 @@ LINK = '/link/<any("invitation","password-reset","sign-in-reset","email-change",
 PATIENT = "/patients/<uuid:patient_id>"
 CONVERSATION = f"{PATIENT}/conversations/<uuid:conversation_id>"
 PAYMENT = f"{PATIENT}/payments/<uuid:payment_id>"
+LINK_PAYMENT = "/mailed-invoice/payments/<uuid:payment_id>"
 DOCUMENT = f"{PATIENT}/documents/<uuid:document_id>"
 
 PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
@@ -56,7 +57,10 @@ PAGES: tuple[tuple[str, str, Callable[..., Any], tuple[str, ...]], ...] = (
     ("/new-link", "new_link", sign_in.ask_for_link, BOTH),
     ("/new-link/mailed", "link_mailed", sign_in.link_mailed, GET),
     (LINK, "link", mailed_links.arrive, GET),
-    ("/link/invoice", "mailed_invoice", mailed_invoices.show, GET),
+    ("/link/invoice", "mailed_invoice", mailed_invoices.show, BOTH),
+    (LINK_PAYMENT, "link_payment", mailed_invoices.show_payment, GET),
+    (f"{LINK_PAYMENT}/checkout", "link_payment_checkout", mailed_invoices.go_on, POST),
+    (f"{LINK_PAYMENT}/calling-off", "link_payment_calling_off", mailed_invoices.call_off, POST),
     ("/link/password-reset", "password_reset", mailed_links.reset_password, BOTH),
     ("/link/sign-in-reset", "sign_in_reset", mailed_links.reset_sign_in, BOTH),
     ("/link/invitation", "invitation", invitations.show, GET),

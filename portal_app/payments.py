@@ -1,39 +1,24 @@
 """Paying: choose what, go to Stripe's page, come back to a page that tells what is known. Amounts are the database's."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import wtforms
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 from wtforms.validators import Optional
 
-from clinic import billing_settings, invoices, money, payments, portal_home, stripe_gateway
-from clinic.payments import PaymentRow, PaymentStatus, Wish
-from clinic.stripe_gateway import StripeFault, StripeRefused, StripeUnknown
-from portal_app import guards, wayfinding
-from tenancy import clock
+from clinic import billing_settings, invoices, money, payments, portal_home
+from clinic.payments import PaymentRow, Wish
+from portal_app import checkouts, guards, wayfinding
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
-from tenancy.sites import portal_url
 from ui.forms import PorticoForm, at_most
 from ui.headers import leads_to_stripe
 from ui.looks import shows
 
-REFRESH_SECONDS = 4
-REFRESHES_FOR = timedelta(minutes=3)
-# status: (words, tone of the badge)
-STATUSES = {
-    PaymentStatus.STARTING: (_l("Being checked"), "info"),
-    PaymentStatus.OPEN: (_l("Not paid yet"), "warn"),
-    PaymentStatus.PROCESSING: (_l("On its way"), "info"),
-    PaymentStatus.SUCCEEDED: (_l("Paid"), "good"),
-    PaymentStatus.FAILED: (_l("Did not go through"), "bad"),
-    PaymentStatus.ENDED: (_l("Not paid"), "neutral"),
-}
 
 class PayForm(PorticoForm):
     payment_id = wtforms.HiddenField()  # the payment that pressing twice is
@@ -86,7 +71,7 @@ def new(patient_id: UUID) -> Any:
         form=form,
         payable=payable,
         own=own,
-        statuses=STATUSES,
+        statuses=checkouts.STATUSES,
         allows_partial=allows_partial,
         takes_payments=takes_payments,
     )
@@ -98,9 +83,8 @@ def come_back(payment_id: UUID) -> Response:
     with transaction():
         patient_id = payments.patient_of_mine(payment_id)
         portal_home.see_billing(patient_id)
-    # From now on, so that the page knows when to stop asking.
-    returned = int(clock.now().timestamp()) if "returned" in request.args else None
-    return redirect(url_for("portal.payment", patient_id=patient_id, payment_id=payment_id, returned=returned), 303)
+    here = url_for("portal.payment", patient_id=patient_id, payment_id=payment_id, returned=checkouts.returned_now())
+    return redirect(here, 303)
 
 
 @leads_to_stripe
@@ -111,54 +95,32 @@ def show(patient_id: UUID, payment_id: UUID) -> Any:
         payment = payments.of_id(payment_id, patient_id)
         refunds = payments.given_back(payment_id)
         may_ask_again = payments.may_ask_again(payments.get(payment_id))
-    returned_at = _returned_at()
-    is_checking = returned_at is not None and payment.status in (PaymentStatus.STARTING, PaymentStatus.OPEN)
-    refreshes = is_checking and returned_at is not None and clock.now() - returned_at < REFRESHES_FOR
     return render_template(
         "portal/payments/payment.html",
         patient=patient,
         payment=payment,
         refunds=refunds,
-        status=STATUSES[PaymentStatus(payment.status)],
-        is_checking=is_checking,
         may_ask_again=may_ask_again,
-        refresh_seconds=REFRESH_SECONDS if refreshes else None,
-        refresh_query=f"returned={request.args.get('returned')}&",
+        **checkouts.checking(payment),
     )
 
 
 def go_on(patient_id: UUID, payment_id: UUID) -> Response:
-    """To Stripe's page of a payment that was begun, which is asked for again, with the same key, if it is not known yet."""
+    """To Stripe's page of a payment that was begun."""
     with transaction():
         portal_home.see_billing(patient_id)
         payment = payments.of_id(payment_id, patient_id)
         again = payments.may_ask_again(payments.get(payment_id))
-    if payment.status == PaymentStatus.OPEN and payment.checkout_url:
-        return redirect(payment.checkout_url, 303)
-    return _ask_stripe(payment) if again else _to_page(payment)
+    return _on(payment, asks_again=again)
 
 
 def call_off(patient_id: UUID, payment_id: UUID) -> Response:
     with transaction():
         portal_home.see_billing(patient_id)
         payment = payments.of_id(payment_id, patient_id)
-        found = payments.get(payment_id)
-        account_id, session_id = found.account_id, found.checkout_session_id
-    try:
-        if session_id and not payment.is_finished:
-            stripe_gateway.end_checkout(account_id, session_id)
-        with transaction():
-            payments.called_off(payment_id)
-    except StripeUnknown:
-        flash(_("Stripe does not answer just now, so nothing was called off. Try again in a minute."), "error")
-        return _to_page(payment)
-    except StripeRefused:
-        with transaction():
-            payments.look_soon(payment_id)
-        flash(_("It may have been paid already, so it was not called off. We are checking."), "info")
-        return _to_page(payment)
-    flash(_("It is called off. Nothing was paid."), "success")
-    return redirect(url_for("portal.billing", patient_id=patient_id), 303)
+    if checkouts.call_off(payment_id):
+        return redirect(url_for("portal.billing", patient_id=patient_id), 303)
+    return _to_page(payment)
 
 
 def _begin(wish: Wish) -> Response:
@@ -174,47 +136,15 @@ def _begin(wish: Wish) -> Response:
             raise
         flash(_("You began to pay this before. Go on here, or call it off."), "info")
         return redirect(url_for("portal.payment", patient_id=wish.patient_id, payment_id=own), 303)
-    if payment.status == PaymentStatus.OPEN and payment.checkout_url:
-        return redirect(payment.checkout_url, 303)
-    return _ask_stripe(payment) if payment.status == PaymentStatus.STARTING else _to_page(payment)
+    return _on(payment, asks_again=True)
 
 
-def _ask_stripe(payment: PaymentRow) -> Response:
-    """One call, while no transaction runs. Whatever is not known afterwards is not failed: the page says so."""
-    address = portal_url(
-        current_app.config["PORTICO"],
-        guards.clinic().slug,
-        url_for("portal.payment_return", payment_id=payment.id),
-    )
-    with transaction():
-        order = payments.order_of(payments.get(payment.id), f"{address}?returned=1", address)
-    try:
-        facts = stripe_gateway.open_checkout(order)
-    except StripeFault as fault:
-        return _was_not_opened(payment, fault)
-    with transaction():
-        url = payments.opened(payment.id, facts)
-    if url:
-        return redirect(url, 303)
-    with transaction():
-        payments.look_soon(payment.id)
-    return _to_page(payment)
-
-
-def _was_not_opened(payment: PaymentRow, fault: StripeFault) -> Response:
-    if isinstance(fault, StripeRefused) and fault.code != payments.KEY_IN_USE:
-        with transaction():
-            payments.refused(payment.id, fault.code)
-    return _to_page(payment)
+def _on(payment: PaymentRow, *, asks_again: bool) -> Response:
+    """To Stripe's page, or where there is none to the payment's own, which says why."""
+    way_back = url_for("portal.payment_return", payment_id=payment.id)
+    url = checkouts.find_page(payment, asks_again=asks_again, way_back=way_back)
+    return redirect(url, 303) if url else _to_page(payment)
 
 
 def _to_page(payment: PaymentRow) -> Response:
     return redirect(url_for("portal.payment", patient_id=payment.patient_id, payment_id=payment.id), 303)
-
-
-def _returned_at() -> datetime | None:
-    """When the payer came back from Stripe's page, as the page's own address says; None for anything else."""
-    typed = request.args.get("returned", "")
-    if not (typed.isdecimal() and 9 <= len(typed) <= 11):
-        return None
-    return datetime.fromtimestamp(int(typed), UTC)

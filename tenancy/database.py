@@ -126,20 +126,22 @@ def is_running() -> bool:
 
 
 def who_is_asking(asking: tenant.Tenant | None) -> str:
-    """The literal statement sent at the start of a transaction. Ids are UUID objects, so nothing can be smuggled in.
+    """The literal statement sent at the start of a transaction. Ids are UUID objects and a hash is bytes, so nothing can be
+    smuggled in.
 
     The time goes along (`app.now()` in SQL): what ends when is judged by one clock, ours.
     """
-    role, clinic_id, portal_user_id, staff_member_id = "NONE", "", "", ""
+    role, clinic_id, portal_user_id, staff_member_id, link_hash = "NONE", "", "", "", ""
     if asking is not None:
         role = tenant.Role(asking.role).value
         clinic_id = str(UUID(str(asking.clinic_id)))
         portal_user_id = str(UUID(str(asking.portal_user_id))) if asking.portal_user_id else ""
         staff_member_id = str(UUID(str(asking.staff_member_id))) if asking.staff_member_id else ""
+        link_hash = bytes(asking.link_hash).hex() if asking.link_hash else ""
     return (
         f"SET LOCAL ROLE {role}; SET LOCAL app.clinic_id = '{clinic_id}'; "
         f"SET LOCAL app.portal_user_id = '{portal_user_id}'; SET LOCAL app.staff_member_id = '{staff_member_id}'; "
-        f"SET LOCAL app.now = '{clock.now().isoformat()}'; "
+        f"SET LOCAL app.link_hash = '{link_hash}'; SET LOCAL app.now = '{clock.now().isoformat()}'; "
         f"SET LOCAL search_path = public, {QUEUE_SCHEMA}"
     )
 

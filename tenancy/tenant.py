@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
@@ -12,6 +12,7 @@ class Role(StrEnum):
     """The database roles a transaction may take; `migrations/row_security.sql` says what each may see."""
 
     DOOR = "portico_door"  # nobody has signed in yet
+    PAYER = "portico_payer"  # whoever follows a mailed invoice: that invoice, and paying it
     STAFF = "portico_staff"
     PORTAL = "portico_portal"
     MAILER = "portico_mailer"
@@ -29,6 +30,7 @@ class Tenant:
     role: Role
     portal_user_id: UUID | None = None
     staff_member_id: UUID | None = None
+    link_hash: bytes | None = None  # of the secret of the mailed link that was followed
 
 
 _tenant: ContextVar[Tenant | None] = ContextVar("tenant", default=None)
@@ -63,11 +65,18 @@ def opened(tenant: Tenant | None) -> Iterator[None]:
 
 def become(role: Role, portal_user_id: UUID | None = None, *, staff_member_id: UUID | None = None) -> None:
     """From the next transaction on, act as this role inside the same open clinic, for this person if for one."""
-    _tenant.set(replace(current(), role=role, portal_user_id=portal_user_id, staff_member_id=staff_member_id))
+    _tenant.set(Tenant(current().clinic_id, role, portal_user_id, staff_member_id))
 
 
 @contextmanager
-def acting(role: Role, *, portal_user_id: UUID | None = None, staff_member_id: UUID | None = None) -> Iterator[None]:
-    """As `become`, for a block."""
-    with opened(replace(current(), role=role, portal_user_id=portal_user_id, staff_member_id=staff_member_id)):
+def acting(
+    role: Role,
+    *,
+    portal_user_id: UUID | None = None,
+    staff_member_id: UUID | None = None,
+    link_hash: bytes | None = None,
+) -> Iterator[None]:
+    """As `become`, for a block; or as whoever followed a mailed link."""
+    asking = Tenant(current().clinic_id, role, portal_user_id, staff_member_id, link_hash)
+    with opened(asking):
         yield

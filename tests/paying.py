@@ -10,24 +10,38 @@ from uuid import UUID, uuid4
 from flask import Flask
 from sqlalchemy import func, select, text
 
-from clinic import account, actors, billing_settings, demo, invoices, payments, stripe_gateway
+from clinic import (
+    account,
+    actors,
+    billing_settings,
+    contacts,
+    demo,
+    invoices,
+    mailed_invoices,
+    payments,
+    stripe_gateway,
+)
 from clinic.account import AccountLine
 from clinic.audit import AuditEntry
+from clinic.contacts import ContactDetails, RelationshipKind
 from clinic.invoices import Invoice
 from clinic.money import Money
 from clinic.payment_processing import PaymentAccount, find_present
-from clinic.payments import Payment, PaymentProblem, Wish
+from clinic.payments import Payment, PaymentProblem, Wish, by_link
 from clinic.portal_users import PortalAccess
 from mail.outbox import OutgoingLetter
 from tenancy import clinics, clock, tenant
 from tenancy.clinics import ClinicEntry, ClinicPaymentAccount
 from tenancy.database import db, transaction
+from tenancy.languages import Language
+from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests import books, inside
 from tests.conftest import connected
 from tests.stripe_fake.client import StripeFake
 
 MARIA, BEN, ANA = "maria@family.example", "ben@elm.example", "ana@elm.example"
+GRETA = "greta@family.example"
 BACK = "http://elm-street.localhost:8000/back"
 
 
@@ -121,6 +135,23 @@ class Desk:
     def allow_partial(self) -> None:
         with self.staff():
             billing_settings.get().allows_partial = True
+
+    def mail(self, invoice_id: UUID, email: str = GRETA, language: Language = Language.ENGLISH) -> str:
+        """To somebody who stands by the patient and does not use the portal; what the link has in its address."""
+        with self.staff():
+            same = [each.contact_id for each in contacts.of_patient(self.patient_id) if each.email == email]
+            details = ContactDetails("Greta Newcomer", email, language=language)
+            contact_id = same[0] if same else contacts.add(self.patient_id, details, RelationshipKind.OTHER).id
+            mailed_invoices.mail(invoice_id, self.patient_id, contact_id)
+        return inside.secret(self.app, self.clinic.slug, Purpose.INVOICE)
+
+    def let_links_pay(self, *, pays: bool = True) -> None:
+        with self.staff():
+            billing_settings.get().pays_by_link = pays
+
+    def begin_by_link(self, secret: str, payment_id: UUID | None = None) -> UUID:
+        with self.open_clinic(), mailed_invoices.following(secret), transaction():
+            return by_link.begin(secret, payment_id or uuid4(), mailed_invoices.mailing_of(secret)).id
 
     # What there is
 

@@ -3,7 +3,7 @@
 Its one surprise: nothing that Stripe sends decides what is paid. Whatever is heard only says which payment to look at; it is
 then read from Stripe afresh, compared with our own row, and the account is brought to agree with it.
 
-`beginning` a payment → `looking` at it, ours and Stripe's → `agreement`, pure: what must be written → `entering` it; the three
+`beginning` a payment, by a portal user or `by_link` → `looking` at it, ours and Stripe's → `agreement`, pure: what must be written → `entering` it; the three
 together are `agreeing`, which webhooks, the jobs of `follow_up` and the reconciliation call alike.
 """
 

@@ -48,6 +48,15 @@ class Wish:
     saves_card: bool = False
 
 
+@dataclass(frozen=True)
+class Payer:
+    """A portal user, or whoever follows the link of a mailing."""
+
+    way: PaymentWay
+    portal_user_id: UUID | None = None
+    mailing_id: UUID | None = None
+
+
 def find_account() -> str | None:
     """The Stripe account on which can be paid at this moment."""
     if not (clinics.current().payment_processing_is_on and stripe_gateway.is_connected()):
@@ -61,27 +70,36 @@ def begin(wish: Wish) -> Payment:
 
     Raises NotFound, Refused with the field, Conflict where an invoice is being paid already.
     """
-    me = tenant.current().portal_user_id
-    assert me
     portal_home.see_billing(wish.patient_id)
-    if before := _begun_before(wish, me):
+    return begin_as(Payer(PaymentWay.CHECKOUT, portal_user_id=tenant.current().portal_user_id), wish)
+
+
+def begin_as(payer: Payer, wish: Wish) -> Payment:
+    """Somebody who may begins to pay. Raises as `begin`."""
+    if before := _begun_before(wish, payer):
         return before
     account_id = find_account()
     if account_id is None:
         raise Refused(_l("This clinic takes no payments online at the moment. Please ask the clinic how to pay."))
     owed = _owed(wish)
     amount = _amount(wish, owed)
-    payment = _add(wish, me, account_id, amount)
+    payment = _add(wish, payer, account_id, amount)
     if payment is None:  # another press of the same button was faster
-        before = _begun_before(wish, me)
+        before = _begun_before(wish, payer)
         if before is None:
             raise Conflict(BEING_PAID)
         return before
     _take(payment, wish, owed)
     if _owed(wish) != owed:  # whoever changed an invoice was waited for
         raise Conflict(CHANGED)
+    by_link: dict[str, Any] = {"mailing": str(payer.mailing_id)} if payer.mailing_id else {}
     audit.record(
-        "payment.begun", subject_id=payment.id, patient_id=wish.patient_id, amount_minor=amount.minor, currency=amount.currency
+        "payment.begun",
+        subject_id=payment.id,
+        patient_id=wish.patient_id,
+        amount_minor=amount.minor,
+        currency=amount.currency,
+        **by_link,
     )
     return payment
 
@@ -153,9 +171,10 @@ def refused(payment_id: UUID, code: str) -> None:
     audit.record("payment.failed", subject_id=payment.id, patient_id=payment.patient_id, fault=code)
 
 
-def _begun_before(wish: Wish, me: UUID) -> Payment | None:
+def _begun_before(wish: Wish, payer: Payer) -> Payment | None:
     before = db.session.scalars(select(Payment).where(Payment.id == wish.payment_id)).one_or_none()
-    if before and (before.portal_user_id, before.patient_id) != (me, wish.patient_id):
+    whose = (payer.portal_user_id, payer.mailing_id, wish.patient_id)
+    if before and (before.portal_user_id, before.mailing_id, before.patient_id) != whose:
         raise NotFound("payment")
     return before
 
@@ -169,7 +188,7 @@ def _owed(wish: Wish) -> list[tuple[UUID, Money]]:
 def _amount(wish: Wish, owed: list[tuple[UUID, Money]]) -> Money:
     currency = clinics.current().currency
     if wish.invoice_ids and {each for each, _due in owed} != set(wish.invoice_ids):
-        raise Conflict(_l("An invoice you chose is not open any more. Look at the list and choose again."))
+        raise Conflict(_l("What you chose to pay is not open any more. Look again at what is due."))
     whole = Money(sum(due.minor for _each, due in owed), currency)
     amount = wish.amount or whole
     if amount.currency != currency:
@@ -205,13 +224,14 @@ def _check_amount(amount: Money) -> None:
         raise Refused(_l("Online, only amounts whose last digit is 0 can be paid."), field="amount")
 
 
-def _add(wish: Wish, me: UUID, account_id: str, amount: Money) -> Payment | None:
+def _add(wish: Wish, payer: Payer, account_id: str, amount: Money) -> Payment | None:
     now = clock.now()
     values: dict[str, Any] = {
         "id": wish.payment_id,
         "patient_id": wish.patient_id,
-        "portal_user_id": me,
-        "way": PaymentWay.CHECKOUT,
+        "portal_user_id": payer.portal_user_id,
+        "mailing_id": payer.mailing_id,
+        "way": payer.way,
         "status": PaymentStatus.STARTING,
         "amount_minor": amount.minor,
         "currency": amount.currency,

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 
 from clinic import invoices, stripe_gateway
 from clinic.invoices import PaymentInvoice
 from clinic.payments import agreeing, autopay, claims, problems, refunds
 from clinic.payments.beginning import UNPAID, called_off
 from clinic.payments.looking import get
-from clinic.payments.payers import may_pay
+from clinic.payments.payers import may_pay, may_pay_by_link
 from clinic.payments.problems import ProblemKind
 from clinic.payments.rows import UNFINISHED, Payment, PaymentWay
 from clinic.payments.waiting import next_look
@@ -130,11 +130,12 @@ def _due() -> list[UUID]:
 
 
 def _needless() -> list[UUID]:
-    unpaid = select(Payment.id, Payment.way, may_pay(Payment)).where(Payment.status.in_(UNPAID), Payment.way != PaymentWay.AUTOPAY)
+    may = case((Payment.way == PaymentWay.LINK, may_pay_by_link(Payment)), else_=may_pay(Payment))
+    unpaid = select(Payment.id, may).where(Payment.status.in_(UNPAID), Payment.way != PaymentWay.AUTOPAY)
     return [
         payment_id
-        for payment_id, way, may in db.session.execute(unpaid.order_by(Payment.started_at))
-        if (way == PaymentWay.CHECKOUT and not may) or _is_paid_otherwise(payment_id)
+        for payment_id, may_still in db.session.execute(unpaid.order_by(Payment.started_at))
+        if not may_still or _is_paid_otherwise(payment_id)
     ]
 
 

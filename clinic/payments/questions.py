@@ -141,6 +141,14 @@ def of_id(payment_id: UUID, patient_id: UUID) -> PaymentRow:
     return found[0]
 
 
+def of_mailing(payment_id: UUID, mailing_id: UUID) -> PaymentRow:
+    """One that was begun by the link of this mailing. Raises NotFound."""
+    found = _payments(_PAYMENTS.where(Payment.id == payment_id, Payment.mailing_id == mailing_id))
+    if not found:
+        raise NotFound("payment")
+    return found[0]
+
+
 def patient_of_mine(payment_id: UUID) -> UUID:
     """Whom a payment of the signed-in portal user's own is for. Raises NotFound."""
     mine = select(Payment.patient_id).where(Payment.id == payment_id, Payment.portal_user_id == tenant.current().portal_user_id)

@@ -61,6 +61,7 @@ class Payment(ClinicOwned, Base):
         Index("uq_payments_payment_intent", "clinic_id", "payment_intent_id", unique=True),
         Index("ix_payments_patient", "clinic_id", "patient_id", "started_at"),
         Index("ix_payments_line", "clinic_id", "line_id"),
+        Index("ix_payments_mailing", "clinic_id", "mailing_id", postgresql_where="mailing_id IS NOT NULL"),
         # What is looked at again until it ends.
         Index(
             "ix_payments_unfinished", "clinic_id", "next_look_at",

@@ -236,4 +236,4 @@ def test_billing_settings_are_recorded_with_what_was_before(app: Flask, ana: Vis
         ana.post(path, {"refund_limit": "", "autopay_notice_days": "7"})
     assert recorded(app, "billing_settings.saved") == [{"autopay_notice_days": [3, 7]}]
     with inside(app, demo.ELM), pytest.raises(Refused):
-        billing_settings.save(BillingDetails(False, None, 15))
+        billing_settings.save(BillingDetails(False, False, None, 15))

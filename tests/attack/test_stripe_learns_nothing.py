@@ -18,17 +18,23 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from clinic import account, demo, reconciliation, stripe_gateway
 from clinic.account import LineKind
+from clinic.mailed_links import MailedLink
 from clinic.money import Money
 from clinic.payments import refunds
 from clinic.stripe_gateway import CheckoutOrder
-from tenancy.database import Base, db
+from tenancy import keys, link_tokens, tenant
+from tenancy.database import Base, db, transaction
+from tenancy.link_tokens import Purpose
+from tenancy.tenant import Role
 from tests import books, inside
 from tests.clinic.test_autopay import TODAY, choose, due_later, run
 from tests.paying import MARIA, Desk, at_elm
+from tests.portal.test_paying_by_link import follow, where
+from tests.portal.test_paying_by_link import start as start_by_link
 from tests.portal.test_payments import pay_page, session_of, start
 from tests.portal.test_webhooks import deliver, job
 from tests.stripe_fake.client import StripeFake
@@ -57,8 +63,11 @@ def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
 
 
 def secrets_of(desk: Desk) -> set[str]:
-    """Every text and every day that the records hold, and each longer word of a name."""
+    """Every text and every day that the records hold, each longer word of a name, and the secrets of mailed links."""
     found = {CANARIES["a reason"], "dysphagia", "xerxes", demo.PASSWORD, MARIA}
+    with desk.open_clinic(), tenant.acting(Role.DOOR), transaction():
+        key, links = keys.signing_key(link_tokens.KEY_PURPOSE), db.session.execute(select(MailedLink.id, MailedLink.purpose))
+        found |= {link_tokens.token(key, Purpose(purpose), link_id) for link_id, purpose in links}
     for slug in (demo.ELM, demo.OAK):
         with inside.inside(desk.app, slug):
             for table in TABLES:
@@ -103,6 +112,17 @@ def bill(desk: Desk, minor: int) -> UUID:
         return books.invoice(desk.patient_id, minor)
 
 
+def live_by_link(desk: Desk, app: Flask, invoice: UUID) -> None:
+    """Somebody pays an invoice that was mailed, and does not sign in."""
+    desk.let_links_pay()
+    greta = follow(Visitor(app, "http://elm-street.localhost:8000"), desk.mail(invoice))
+    off, _url = start_by_link(desk, greta)
+    greta.post(where(off, "/checkout"))
+    greta.post(where(off, "/calling-off"))
+    _payment, url = start_by_link(desk, greta)
+    desk.fake.pay(session_of(url))
+
+
 def live(desk: Desk, app: Flask) -> None:
     """A whole life of money."""
     fake = desk.fake
@@ -117,6 +137,7 @@ def live(desk: Desk, app: Flask) -> None:
     maria.post(f"/patients/{desk.patient_id}/payments/{off}/ending")
     maria.read(pay_page(desk))
     start(desk, maria, amount="200.00")
+    live_by_link(desk, app, bill(desk, 8000))
     with desk.staff():
         refund = refunds.ask(uuid4(), saved, Money(1000, "usd"), CANARIES["a reason"]).id
     with desk.open_clinic():

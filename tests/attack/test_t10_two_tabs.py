@@ -2,7 +2,7 @@
 
 Lost if it fails: a family pays twice, or somebody pays one dollar for what costs fifty.
 
-Eight presses at once by one person, by two caregivers, by the portal and the cash desk; two parts of which together are too
+Eight presses at once by one person, by two caregivers, by the portal, a mailed link and the cash desk; two parts of which together are too
 much; void, paid and foreign invoices; amounts, currencies and accounts of one's own; the page of what was paid before. Real
 threads, real commits: at most one page at Stripe on which an invoice can be paid, what is due is never paid over but as
 credit that the clinic is told of, and amount and account are the database's.
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import psycopg
@@ -40,6 +41,7 @@ from tests import books, inside
 from tests.attack.test_races import at_once
 from tests.conftest import BASE, PORT
 from tests.paying import MARIA, Desk, at_elm, give_billing
+from tests.portal.test_paying_by_link import fields_of, follow
 from tests.stripe_fake.client import NotPossible, StripeFake, Thing
 from tests.visitor import Visitor
 
@@ -79,6 +81,14 @@ def press(desk: Desk, who: Visitor, *invoice_ids: UUID, **typed: Any) -> TestRes
     """In a tab of its own."""
     form = {"payment_id": str(uuid4()), "invoices": [str(each) for each in invoice_ids], **typed}
     return who.at(PORTAL).post(pay_page(desk), form)
+
+
+def link_holder(desk: Desk, invoice: UUID) -> Callable[..., TestResponse]:
+    """Nobody signed in, who followed the link of a mailed invoice: the button of its page, pressed in a tab of its own."""
+    desk.let_links_pay()
+    greta = follow(Visitor(desk.app, PORTAL), desk.mail(invoice))
+    shown = fields_of(greta.read("/link/invoice"))
+    return lambda **typed: greta.at(PORTAL).post("/link/invoice", {**shown, **typed})
 
 
 def pages(desk: Desk, status: str = "open") -> list[Thing]:
@@ -132,6 +142,27 @@ def test_two_caregivers_at_once_are_one_page_and_the_other_is_told(racing: Desk)
     assert len(told) == 4 and all("already being paid" in each.text for each in told)
 
 
+def test_eight_presses_behind_a_mailed_link_are_one_page(racing: Desk) -> None:
+    """By one button, and in eight tabs."""
+    invoice = racing.invoice(DUE)
+    greta = link_holder(racing, invoice)
+    presses = [greta] * 4 + [lambda: greta(payment_id=str(uuid4()))] * 4
+    answers: list[Any] = at_once(*presses)
+    assert {each.status_code for each in answers} == {303} and len(pages(racing)) == 1
+    assert {urlsplit(each.headers["Location"]).path.partition("/payments/")[0] for each in answers} >= {"/mailed-invoice"}
+    pay_all(racing)
+    assert (taken(racing), racing.due(invoice), racing.lines()) == (DUE, 0, [("payment", -DUE)])
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_a_parent_and_a_mailed_link_at_once_are_one_page_and_the_other_is_told(racing: Desk, turn: int) -> None:
+    invoice = racing.invoice(DUE)
+    maria, greta = caregiver(racing), link_holder(racing, invoice)
+    others = check_one_page(racing, [lambda: press(racing, maria, invoice), greta] * 3, invoice)
+    assert all("already being paid" in each.text for each in others if each.status_code == 409)
+    assert sum(each.status_code == 409 for each in others) == 3  # the winner's own presses lead to the payment begun
+
+
 def cash(desk: Desk, invoice: UUID | None, minor: int = DUE) -> UUID:
     towards = Towards.INVOICE if invoice else Towards.OLDEST
     with desk.staff():
@@ -143,6 +174,19 @@ def cash(desk: Desk, invoice: UUID | None, minor: int = DUE) -> UUID:
 def test_the_portal_and_the_cash_desk_at_once_do_not_both_pay(racing: Desk, turn: int) -> None:
     invoice, maria = racing.invoice(DUE), caregiver(racing)
     online, counter = at_once(lambda: press(racing, maria, invoice), lambda: cash(racing, invoice))
+    assert isinstance(online, TestResponse)
+    went_online = online.headers.get("Location", "").startswith(racing.fake.url)
+    assert went_online == isinstance(counter, PorticoError) == bool(pages(racing))
+    assert went_online or online.status_code == 409
+    pay_all(racing)
+    assert racing.due(invoice) == 0 and racing.balance() == 0 and racing.problems() == []
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_a_mailed_link_and_the_cash_desk_at_once_do_not_both_pay(racing: Desk, turn: int) -> None:
+    invoice = racing.invoice(DUE)
+    greta = link_holder(racing, invoice)
+    online, counter = at_once(greta, lambda: cash(racing, invoice))
     assert isinstance(online, TestResponse)
     went_online = online.headers.get("Location", "").startswith(racing.fake.url)
     assert went_online == isinstance(counter, PorticoError) == bool(pages(racing))
@@ -394,6 +438,14 @@ def test_planted_the_desk_takes_invoices_in_an_order_of_its_own(
     monkeypatch.setattr(allocating, "lock", lambda patient_id, ids: [lock(patient_id, [each]) for each in sorted(ids)])
     with pytest.raises(OperationalError, match="deadlock"):
         check_nobody_waits_in_a_circle(racing, monkeypatch, administrator)
+
+
+def test_planted_a_claim_that_a_parent_and_a_link_may_hold(racing: Desk, administrator: psycopg.Connection[Any]) -> None:
+    administrator.execute("DROP INDEX uq_payment_invoices_live")
+    invoice = racing.invoice(DUE)
+    maria, greta = caregiver(racing), link_holder(racing, invoice)
+    with pytest.raises(AssertionError):
+        check_one_page(racing, [lambda: press(racing, maria, invoice), greta] * 2, invoice)
 
 
 def test_planted_an_amount_that_is_a_float(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

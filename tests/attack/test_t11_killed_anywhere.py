@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,6 +34,7 @@ from tests import books
 from tests.attack.doomed import Kill, Life, Moment, at, live, nth
 from tests.conftest import BASE, PORT
 from tests.paying import MARIA, Desk, at_elm
+from tests.portal.test_paying_by_link import fields_of, follow
 from tests.portal.test_payments import form_of, pay_page, session_of
 from tests.stripe_fake.client import NotPossible, StripeFake
 from tests.visitor import Visitor
@@ -117,23 +119,39 @@ def check_nothing_is_left(desk: Desk) -> None:
 # A payment
 
 
-def pays(stage: Stage, desk: Desk, invoice: UUID, payment: UUID) -> Callable[[Moment], None]:
+Press = Callable[[], None]  # the button, once more where the page says that we are checking; then Stripe's page, unless it was paid there
+
+
+def pays(stage: Stage, desk: Desk, press: Press) -> Callable[[Moment], None]:
     """From the button to the books: the family's request, Stripe's page, the webhook, the worker."""
 
     def work(moment: Moment) -> None:
-        press(stage, desk, invoice, payment)
+        press()
         moment(ANSWERED)
         hear(stage, desk, moment, *PAID)
 
     return work
 
 
-def press(stage: Stage, desk: Desk, invoice: UUID, payment: UUID) -> None:
-    """The button, once more where the page says that we are checking; then Stripe's page, unless it was paid there."""
-    form = {"payment_id": str(payment), "invoices": [str(invoice)]}
-    where = stage.maria.post(pay_page(desk), form).headers["Location"]
+def signed_in(stage: Stage, desk: Desk, invoice: UUID) -> Press:
+    """Maria, on the portal."""
+    payment = form_of(stage.maria.read(pay_page(desk)))
+    form, where = {"payment_id": payment, "invoices": [str(invoice)]}, f"/patients/{desk.patient_id}/payments/{payment}"
+    return partial(_press, stage.maria, desk, pay_page(desk), form, where)
+
+
+def behind_a_link(stage: Stage, desk: Desk, invoice: UUID) -> Press:
+    """Somebody who followed the link of a mailed invoice, and does not sign in."""
+    desk.let_links_pay()
+    greta = follow(Visitor(stage.app, stage.maria.base_url), desk.mail(invoice))
+    form = fields_of(greta.read("/link/invoice"))
+    return partial(_press, greta, desk, "/link/invoice", form, f"/mailed-invoice/payments/{form['payment_id']}")
+
+
+def _press(who: Visitor, desk: Desk, page: str, form: dict[str, Any], payment: str) -> None:
+    where = who.post(page, form).headers["Location"]
     if not where.startswith(desk.fake.url):
-        where = stage.maria.post(f"/patients/{desk.patient_id}/payments/{payment}/checkout").headers["Location"]
+        where = who.post(f"{payment}/checkout").headers["Location"]
     if where.startswith(desk.fake.url):
         with suppress(NotPossible):  # it was paid there already, and Stripe's page says so
             desk.fake.pay(session_of(where))
@@ -147,17 +165,19 @@ def check_paid_once(desk: Desk, invoice: UUID, receipts: int) -> None:
     assert letters(desk, "receipt_waits") == receipts
 
 
-def pay_and_survive(stage: Stage, kill: Kill, *, comes_back: bool, loses_answers: bool = False) -> Life:
+def pay_and_survive(
+    stage: Stage, kill: Kill, *, comes_back: bool, loses_answers: bool = False, payer: Callable[[Stage, Desk, UUID], Press] = signed_in
+) -> Life:
     """One payment, killed at that moment; and then everything that is expected of it."""
     with stage.desk() as desk:
         invoice = desk.invoice(PRICE)
-        payment, before = UUID(form_of(stage.maria.read(pay_page(desk)))), letters(desk, "receipt_waits")
+        press, before = payer(stage, desk, invoice), letters(desk, "receipt_waits")
         if loses_answers:
             desk.fake.fault("POST /v1/checkout/sessions", "lost", times=2)
-        life = stage.live(pays(stage, desk, invoice, payment), kill)
+        life = stage.live(pays(stage, desk, press), kill)
         desk.fake.clear_faults()
         if comes_back:
-            press(stage, desk, invoice, payment)
+            press()
         assert len(desk.fake.objects("checkout.session", desk.account_id)) <= 1, "a second page, for one press of the button"
         an_hour_later(desk)
         check_nothing_is_left(desk)
@@ -190,6 +210,13 @@ MOMENTS = {
 @pytest.mark.parametrize("when", list(MOMENTS))
 def test_a_payment_killed_when(stage: Stage, when: str) -> None:
     assert pay_and_survive(stage, MOMENTS[when], comes_back=False).was_killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("comes_back", [True, False])
+@pytest.mark.parametrize("when", list(MOMENTS))
+def test_a_payment_by_a_mailed_link_killed_when(stage: Stage, when: str, comes_back: bool) -> None:
+    assert pay_and_survive(stage, MOMENTS[when], comes_back=comes_back, payer=behind_a_link).was_killed
 
 
 @pytest.mark.slow

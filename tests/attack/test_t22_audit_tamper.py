@@ -33,7 +33,9 @@ from tests.inside import inside
 
 Administrator = psycopg.Connection[Any]
 ASH = "ash-lane"
-APP_ROLES = ("portico_door", "portico_staff", "portico_portal", "portico_mailer", "portico_operator", "portico_auditor")
+APP_ROLES = (
+    "portico_door", "portico_payer", "portico_staff", "portico_portal", "portico_mailer", "portico_operator", "portico_auditor",
+)  # fmt: skip
 OF_ELM = "clinic_id = (SELECT clinic_id FROM clinic_addresses WHERE slug = 'elm-street')"
 ENTRY = "clinic_id, at, actor_kind, event, details"
 HASHED = "app.audit_hash(e, e.number, e.previous_hash)"

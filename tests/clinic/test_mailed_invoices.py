@@ -1,5 +1,7 @@
 """Lost if it fails: a mailed invoice tells a stranger whose it is, or goes to somebody a court keeps from the child."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -8,16 +10,16 @@ from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from clinic import access_holds, account, demo, invoices, mailed_invoices, mailed_links, portal_settings
+from clinic import access_holds, contacts, demo, invoices, mailed_invoices, mailed_links, portal_settings
 from clinic.mailed_links import LinkState
-from tenancy import clock
+from tenancy import clock, link_tokens
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
 from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
 from tests.access import recorded
 from tests.books import cash, draft, invoice, newcomer, usd
-from tests.inside import contact, inside, letters, newest_link, patient, secret, send_link
+from tests.inside import contact, inside, letters, newest_link, pair, patient, secret, send_link
 from tests.visitor import Visitor
 
 
@@ -114,24 +116,104 @@ def test_nobody_is_mailed_an_invoice_of_a_patient_they_are_kept_from(app: Flask,
             mailed_invoices.mail(invoice(leo(), 5000), leo(), maria())
 
 
-def test_the_door_reads_amounts_of_mailed_invoices_and_of_no_others(app: Flask) -> None:
-    """The database itself: no patient, no description, no invoice that was not mailed, none once its link is over."""
+@contextmanager
+def read_as(app: Flask, followed: str | None, slug: str = demo.ELM) -> Iterator[None]:
+    """To the database, whoever follows this link."""
+    said = link_tokens.token_hash(followed).hex() if followed else ""
+    with inside(app, slug, Role.PAYER):
+        db.session.execute(text(f"SET LOCAL app.link_hash = '{said}'"))
+        yield
+
+
+def ids(table: str) -> set[UUID]:
+    return set(db.session.scalars(text(f"SELECT id FROM {table}")))
+
+
+def test_the_database_opens_one_invoice_to_who_knows_its_secret(app: Flask) -> None:
+    """No patient's name, no description, nobody's invoice but that one, none once its link is over; nothing without a secret."""
+    with inside(app, demo.ELM):
+        first, second = invoice(leo(), 5000), invoice(leo(), 700)
+        mailed_invoices.mail(first, leo(), maria())
+        lines = set(invoices.lines_on(first))
+    followed = secret(app, demo.ELM, Purpose.INVOICE)
+    with inside(app, demo.ELM):
+        mailed_invoices.mail(second, leo(), maria())
+    with read_as(app, followed):
+        assert (ids("invoices"), ids("account_lines")) == ({first}, lines)
+        assert {len(ids(table)) for table in ("mailed_links", "invoice_mailings", "contacts")} == {1}
+        for forbidden in ("name FROM patients", "description FROM account_lines", "patient_id FROM account_lines", "name FROM contacts",
+                          "payment_line_id FROM allocations", "voided_reason FROM invoices", "name FROM portal_users",
+                          "reason FROM access_holds", "allows_partial FROM billing_settings"):  # fmt: skip
+            with pytest.raises(ProgrammingError), db.session.begin_nested():
+                db.session.execute(text(f"SELECT {forbidden}"))
+    for other in ("made-up", None):
+        with read_as(app, other):
+            for table in ("mailed_links", "invoice_mailings", "invoices", "account_lines", "contacts", "portal_users", "access_holds"):
+                assert ids(table) == set()
+    with clock.moved(timedelta(days=7)), read_as(app, followed):
+        assert ids("invoices") == set()
+    with read_as(app, followed, demo.OAK):
+        assert ids("mailed_links") == ids("invoices") == set()
+    with inside(app, demo.ELM, Role.DOOR):
+        for table in ("invoices", "invoice_mailings", "account_lines"):
+            with pytest.raises(ProgrammingError), db.session.begin_nested():
+                db.session.execute(text(f"SELECT id FROM {table}"))
+
+
+def kept_away_by_the_contact() -> None:
+    access_holds.block(leo(), contact_id=maria(), email="", reason="A court said so")
+
+
+def kept_away_by_the_address() -> None:
+    access_holds.block(leo(), contact_id=None, email="maria@family.example", reason="A court said so")
+
+
+def held_on_the_portal() -> None:
+    access = text("SELECT a.id FROM portal_access a JOIN portal_users u ON (u.clinic_id, u.id) = (a.clinic_id, a.portal_user_id) "
+                  "WHERE u.email_norm = 'maria@family.example' AND a.patient_id = :patient")  # fmt: skip
+    access_holds.hold(db.session.scalars(access, {"patient": leo()}).one(), "Papers are awaited")
+
+
+def held_on_the_portal_under_another_address() -> None:
+    held_on_the_portal()
+    db.session.execute(text("UPDATE portal_users SET email = 'm@x.example', email_norm = 'm@x.example' WHERE email_norm = 'maria@family.example'"))
+
+
+def no_longer_by_the_patient() -> None:
+    contacts.part(pair("Maria Lopez", "Leo Lopez").id)
+
+
+def at_another_address() -> None:
+    contact("Maria Lopez").email = contact("Maria Lopez").email_norm = "maria@new.example"
+    db.session.flush()
+
+
+def mailed_again() -> None:
+    with clock.moved(timedelta(minutes=6)):
+        mailed_invoices.mail(db.session.scalars(text("SELECT invoice_id FROM invoice_mailings")).one(), leo(), maria())
+
+
+OVER = [
+    kept_away_by_the_contact, kept_away_by_the_address, held_on_the_portal, held_on_the_portal_under_another_address,
+    no_longer_by_the_patient, at_another_address, mailed_again,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("happens", OVER)
+def test_a_link_that_would_not_be_mailed_any_more_opens_nothing(app: Flask, portal: Visitor, happens: Callable[[], None]) -> None:
+    """Neither on its page nor, should the page forget, in the database."""
     with inside(app, demo.ELM):
         sent = invoice(leo(), 5000)
         mailed_invoices.mail(sent, leo(), maria())
-        lines = set(invoices.lines_on(sent))
-        assert len(account.lines_of_patient(leo())) > 1
-    with inside(app, demo.ELM, Role.DOOR):
-        assert set(db.session.scalars(text("SELECT id FROM invoices"))) == {sent}
-        assert set(db.session.scalars(text("SELECT id FROM account_lines"))) == lines
-        for forbidden in ("patient_id FROM invoices", "description FROM account_lines", "patient_id FROM account_lines",
-                          "payment_line_id FROM allocations", "contact_id FROM invoice_mailings", "voided_reason FROM invoices"):  # fmt: skip
-            with pytest.raises(ProgrammingError), db.session.begin_nested():
-                db.session.execute(text(f"SELECT {forbidden}"))
-    with clock.moved(timedelta(days=7)), inside(app, demo.ELM, Role.DOOR):
-        assert db.session.scalars(text("SELECT id FROM invoices")).all() == []
-    with inside(app, demo.OAK, Role.DOOR):
-        assert db.session.scalars(text("SELECT id FROM invoices")).all() == []
+    followed = secret(app, demo.ELM, Purpose.INVOICE)
+    portal.get(f"/link/invoice/{followed}")
+    assert "$50.00" in portal.read("/link/invoice")
+    with inside(app, demo.ELM):
+        happens()
+    answer = portal.get("/link/invoice")
+    assert (answer.status_code, "$50.00" in answer.text, "signing in" in answer.text) == (410, False, True)
+    with read_as(app, followed):
+        assert ids("invoices") == set()
 
 
 def test_a_renamed_portal_ends_the_links(app: Flask, portal: Visitor) -> None:

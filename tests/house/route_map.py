@@ -25,6 +25,8 @@ from clinic import (
     documents,
     incoming_files,
     invitation_batches,
+    invoices,
+    mailed_invoices,
     portal_settings,
     sessions,
 )
@@ -33,10 +35,11 @@ from clinic.actors import Actor, ActorKind
 from clinic.conversations import Written
 from clinic.money import Money
 from clinic.payments import Payment, PaymentProblem, Refund, SavedCard
-from tenancy import clock
+from tenancy import clock, keys, link_tokens
 from tenancy.database import db
+from tenancy.link_tokens import Purpose
 from tenancy.tenant import Role
-from tests.inside import at_the_door, give_app, give_passkey, inside
+from tests.inside import at_the_door, give_app, give_passkey, inside, path_of
 from tests.visitor import Visitor, compared
 from ui import pages
 
@@ -83,7 +86,8 @@ KINDS = {
     "appointment": f"SELECT x.id FROM appointments x {_OF_PATIENT} AND x.starts_at > now()",
     "invoice": f"SELECT x.id FROM invoices x {_OF_PATIENT} AND x.number IS NOT NULL ORDER BY x.issued_on DESC LIMIT 1",
     "draft_invoice": f"SELECT x.id FROM invoices x {_OF_PATIENT} AND x.number IS NULL",
-    "payment": f"SELECT x.id FROM payments x {_OF_PATIENT} AND x.status = 'starting'",
+    "payment": f"SELECT x.id FROM payments x {_OF_PATIENT} AND x.status = 'starting' AND x.way = 'checkout'",
+    "link_payment": f"SELECT x.id FROM payments x {_OF_PATIENT} AND x.way = 'link' ORDER BY x.id",
     "paid_payment": f"SELECT x.id FROM payments x {_OF_PATIENT} AND x.status = 'succeeded'",
     "refund": f"SELECT r.id FROM refunds r JOIN payments x ON (x.clinic_id, x.id) = (r.clinic_id, r.payment_id) {_OF_PATIENT}",
     "payment_problem": "SELECT q.id FROM payment_problems q JOIN payments x ON (x.clinic_id, x.id) = (q.clinic_id, q.payment_id) "
@@ -234,6 +238,7 @@ def prepare(app: Flask, slug: str) -> None:
                 access_holds.hold(access_id, "Papers were awaited", clock.today(clinic.time_zone) + timedelta(days=1))
     write_each_other(app, slug)
     pay(app, slug)
+    mail_invoices(app, slug)
     for email in _who_sign_in(app, slug):
         give_app(app, slug, email)
         give_passkey(app, slug, email)
@@ -290,6 +295,27 @@ def pay(app: Flask, slug: str) -> None:
             db.session.add(Refund(status="unconfirmed", reason="A reason for staff only", asked_at=now, **asked))
             db.session.add(PaymentProblem(kind="credited", object_id=str(paid.id), found_at=now, **asked))
             db.session.add(SavedCard(payment_method_id=f"pm_{uuid4().hex}", saved_at=now, **card))
+
+
+def mail_invoices(app: Flask, slug: str) -> None:
+    """To each contact who is a portal user, an open invoice of each patient of theirs; and somebody begins to pay it."""
+    now = clock.now()
+    with inside(app, slug):
+        mailed = "SELECT patient_id, contact_id FROM portal_access WHERE billing AND contact_id IS NOT NULL ORDER BY id"
+        for patient_id, contact_id in db.session.execute(text(mailed)).all():
+            for invoice_id, _due in invoices.payable_of(patient_id)[:1]:
+                begun = {"patient_id": patient_id, "way": "link", "amount_minor": 500, "currency": "usd", "account_id": "acct_nowhere"}
+                begun |= {"mailing_id": mailed_invoices.mail(invoice_id, patient_id, contact_id), "started_at": now}
+                db.session.add(Payment(next_look_at=now + timedelta(days=9), **begun))
+
+
+def link_of(app: Flask, slug: str, payment_id: UUID) -> str:
+    """The path of the mailed link by which this payment was begun."""
+    with inside(app, slug):
+        linked = "SELECT m.link_id FROM payments x JOIN invoice_mailings m ON (m.clinic_id, m.id) = (x.clinic_id, x.mailing_id) WHERE x.id = :id"
+        link_id = db.session.scalars(text(linked), {"id": payment_id}).one()
+        secret = link_tokens.token(keys.signing_key(link_tokens.KEY_PURPOSE), Purpose.INVOICE, link_id)
+    return path_of(slug, Purpose.INVOICE, secret)
 
 
 def ids_of(app: Flask, slug: str, patient: str) -> Ids:

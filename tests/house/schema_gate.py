@@ -5,6 +5,7 @@ import psycopg
 OUR_ROLES = (
     "portico",
     "portico_door",
+    "portico_payer",
     "portico_staff",
     "portico_portal",
     "portico_mailer",
@@ -58,7 +59,7 @@ CHECKS = {
           AND NOT (proname = 'chain_audit_entry' AND proowner = 'portico_chain'::regrole)""",
     "immutable function that reads a setting": """
         SELECT proname FROM pg_proc
-        WHERE provolatile = 'i' AND prosrc ~ 'current_setting|app\\.clinic_id|app\\.portal_user_id|app\\.staff_member_id'
+        WHERE provolatile = 'i' AND prosrc ~ 'current_setting|app\\.clinic_id|app\\.portal_user_id|app\\.staff_member_id|app\\.link_hash'
           AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)""",
     "foreign key without the clinic": """
         SELECT k.conname FROM pg_constraint k
@@ -108,7 +109,7 @@ CHECKS = {
         SELECT u.rolname || ' is a ' || r.rolname
         FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
         WHERE u.rolname LIKE 'portico%' AND u.rolname <> 'portico_owner'
-          AND NOT (u.rolname = 'portico' AND r.rolname IN ('portico_door', 'portico_staff', 'portico_portal',
+          AND NOT (u.rolname = 'portico' AND r.rolname IN ('portico_door', 'portico_payer', 'portico_staff', 'portico_portal',
                                                            'portico_mailer', 'portico_operator', 'portico_auditor',
                                                            'portico_queue', 'portico_throttle'))""",
     "function with no fixed owner's path": """
@@ -116,12 +117,12 @@ CHECKS = {
         WHERE prosecdef AND pronamespace IN ('public'::regnamespace, 'app'::regnamespace)
           AND NOT EXISTS (SELECT FROM unnest(coalesce(proconfig, '{}')) AS setting WHERE setting LIKE 'search_path=%')""",
     "audit entry whose place can be chosen": """
-        SELECT r || ' may set ' || c FROM unnest(ARRAY['portico_door', 'portico_staff', 'portico_portal', 'portico_mailer',
+        SELECT r || ' may set ' || c FROM unnest(ARRAY['portico_door', 'portico_payer', 'portico_staff', 'portico_portal', 'portico_mailer',
                                                        'portico_operator', 'portico_auditor']) AS r,
              unnest(ARRAY['number', 'previous_hash', 'hash']) AS c
         WHERE has_column_privilege(r, 'audit_entries', c, 'INSERT, UPDATE')""",
     "append-only table that can be changed": """
-        SELECT r || ' may change ' || t FROM unnest(ARRAY['portico_door', 'portico_staff', 'portico_portal',
+        SELECT r || ' may change ' || t FROM unnest(ARRAY['portico_door', 'portico_payer', 'portico_staff', 'portico_portal',
                                                           'portico_mailer', 'portico_operator', 'portico_auditor']) AS r,
              unnest(ARRAY['audit_entries', 'account_lines', 'allocations', 'invoice_mailings']) AS t
         WHERE has_any_column_privilege(r, t::regclass, 'UPDATE') OR has_table_privilege(r, t, 'DELETE')""",

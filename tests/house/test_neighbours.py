@@ -57,6 +57,8 @@ def house(cluster: Cluster, furnished_app: Flask) -> Iterator[House]:
     def asker(name: str, face: str, slug: str, email: str, own: Ids, *others: list[Ids]) -> Asker:
         base = f"http://{'admin' if face == 'admin' else slug}.localhost:8000"
         visitor = Visitor(furnished_app, base).sign_in(email, f"/{slug}" if face == "admin" else "")
+        if face == "portal":  # and by the link of their mailed invoice their browser may pay it
+            visitor.get(route_map.link_of(furnished_app, slug, own["link_payment"]))
         return Asker(name, face, slug, visitor, own, *others)
 
     with whole_database.opened(cluster, furnished_app) as connection:

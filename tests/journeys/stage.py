@@ -26,6 +26,7 @@ from clinic.contacts import ContactDetails, RelationshipKind
 from clinic.conversations import Conversation
 from clinic.document_types import DocumentType
 from clinic.documents import Document
+from clinic.invoices import Invoice, InvoiceMailing
 from clinic.money import Money
 from clinic.payment_processing import PaymentAccount
 from clinic.payments import Dispute, Payment, PaymentProblem, PaymentStatus, Refund, SavedCard
@@ -131,6 +132,24 @@ def _pay(running: Running, found: Found) -> None:
             PaymentProblem(kind="credited", object_id=str(paid), payment_id=paid, found_at=now, **asked),
             SavedCard(payment_method_id="pm_1", saved_at=now, **card),
         ])  # fmt: skip
+
+
+def pay_by_link(running: Running) -> dict[str, UUID]:
+    """With the invoice that was mailed last: a payment by its link in each state."""
+    now, found = clock.now(), {}
+    with inside.inside(running.app, demo.ELM):
+        newest = select(InvoiceMailing.id, Invoice.patient_id).join(
+            Invoice, (Invoice.clinic_id == InvoiceMailing.clinic_id) & (Invoice.id == InvoiceMailing.invoice_id)
+        )
+        mailing_id, leo = db.session.execute(newest.order_by(InvoiceMailing.mailed_at.desc()).limit(1)).one()
+        begun = {"patient_id": leo, "mailing_id": mailing_id, "way": "link", "amount_minor": 500, "currency": "usd"}
+        begun |= {"account_id": "acct_nowhere", "started_at": now, "next_look_at": now + timedelta(days=9)}
+        line = account.enter(leo, LineKind.PAYMENT, Money(500, "usd"), "Paid online", method=Method.CARD)
+        for status in PaymentStatus:
+            payment = Payment(id=uuid4(), status=status, **begun, **({"line_id": line} if status == PaymentStatus.SUCCEEDED else {}))
+            db.session.add(payment)
+            found[str(status)] = payment.id
+    return found
 
 
 def _hold_up(running: Running, found: Found) -> None:

@@ -32,7 +32,7 @@ COLOURS_ALONE = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all tha
 FILES = {"logo", "session_clock", "audit_log_export", "document_file", "document_download", "message_attachment"} | {
     *("invoice_download", "receipt", "statement")
 }
-LEADS_ON = {"followed_link", "link"}  # a mailed link: redirects to its page
+LEADS_ON = {"followed_link", "link", "payment_return"}  # a mailed link, or the way back from Stripe: redirects to its page
 RUN_AXE = """options => axe.run(document, {resultTypes: ["violations"], ...options}).then(found => found.violations.map(
   one => `${one.id}: ${one.help}\\n` + one.nodes.map(node => `      ${node.target}: ${node.failureSummary}`).join("\\n")))"""
 STICKING_OUT = """() => document.documentElement.scrollWidth <= innerWidth ? [] :

@@ -17,6 +17,7 @@ from tests import inside
 from tests.conftest import Cluster
 from tests.journeys.conftest import sign_in_at
 from tests.journeys.running import Running
+from tests.journeys.test_stripe_pages import nothing_is_wrong_with
 from tests.paying import Desk, use_account
 from tests.stripe_fake.client import StripeFake
 
@@ -76,3 +77,20 @@ def test_without_scripts_the_page_looks_again_too(desk_at_stripe: tuple[Running,
     expect(plain.get_by_text("We are checking with Stripe.")).to_be_visible()
     desk.look(payment.id)
     expect(plain.get_by_text("Thank you. Your payment has arrived.")).to_be_visible(timeout=15_000)
+
+
+def test_somebody_who_does_not_sign_in_pays_a_mailed_invoice(desk_at_stripe: tuple[Running, Desk], phone: Page) -> None:
+    """The cookie that holds the link comes back from Stripe's site with them."""
+    running, desk = desk_at_stripe
+    desk.let_links_pay()
+    phone.goto(running.portal(demo.ELM, f"/link/invoice/{desk.mail(desk.invoice(8000))}"))
+    nothing_is_wrong_with(phone)
+    phone.get_by_role("button", name="Pay $80.00").click()
+    phone.wait_for_url(f"{desk.fake.url}/**")
+    with desk.clinic_transaction():
+        (begun,) = payments.unfinished_of_patient(desk.patient_id)
+    phone.get_by_role("button", name="Pay", exact=False).first.click()
+    phone.wait_for_url("**/mailed-invoice/payments/*?returned=*")
+    expect(phone.get_by_text("We are checking with Stripe.")).to_be_visible()
+    desk.look(begun.id)
+    expect(phone.get_by_text("Thank you. Your payment has arrived.")).to_be_visible(timeout=15_000)

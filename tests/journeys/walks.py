@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from playwright.sync_api import Page
 
@@ -9,7 +10,7 @@ from clinic import demo, passkeys
 from tenancy.link_tokens import Purpose
 from tests.inside import at_the_door, give_passkey
 from tests.journeys.running import Running
-from tests.journeys.stage import MADE_UP, Found, link
+from tests.journeys.stage import MADE_UP, Found, link, pay_by_link
 
 Act = Callable[[Page], None]
 
@@ -354,9 +355,13 @@ def at_the_families_door(running: Running, found: Found) -> Walk:
     reset, sign_in_reset = link(running, Purpose.PASSWORD_RESET), link(running, Purpose.SIGN_IN_RESET)
     anew = "portal.sign_in_reset"
     invited, incomplete = "portal.invitation", running.portal(demo.ELM, "/link/invitation/cut-off")
+    unpaid, begun = link(running, Purpose.INVOICE), link(running, Purpose.INVOICE)
     stops = [
         Stop("/link/invoice", "portal.mailed_invoice", status=404),
-        Stop("/sign-in", "portal.mailed_invoice", follow(link(running, Purpose.INVOICE))),
+        Stop(f"/mailed-invoice/payments/{MADE_UP}", "portal.link_payment", status=404),
+        Stop("/sign-in", "portal.mailed_invoice", follow(unpaid)),
+        *(Stop("/sign-in", "portal.link_payment", _come_back(running, begun, each)) for each in pay_by_link(running).values()),
+        Stop("/sign-in", "portal.mailed_invoice", follow(begun)),
         Stop("/sign-in", "portal.sign_in"),
         Stop("/sign-in", "portal.sign_in", press("Sign in"), 422),
         Stop("/new-link", "portal.new_link"),
@@ -379,6 +384,16 @@ def at_the_families_door(running: Running, found: Found) -> Walk:
         Stop("/sign-in/recovery-code", "portal.sign_in_recovery_code", press("Go on"), 422),
     ]
     return Walk(running.portal(demo.ELM, ""), demo.ELM, stops)
+
+
+def _come_back(running: Running, link: str, payment_id: UUID) -> Act:
+    """To a payment by a mailed link, in the browser in which that was followed."""
+
+    def act(page: Page) -> None:
+        page.goto(link)
+        page.goto(running.portal(demo.ELM, f"/mailed-invoice/payments/{payment_id}"))
+
+    return act
 
 
 def _show_password(email: str) -> Act:

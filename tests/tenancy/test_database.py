@@ -41,6 +41,7 @@ def asking() -> tuple[str, str, str]:
         Tenant(ELM, "portico_owner"),  # type: ignore[arg-type]
         Tenant(ELM, "portico_staff; RESET ROLE"),  # type: ignore[arg-type]
         Tenant(ELM, Role.PORTAL, "x'; RESET ROLE; --"),  # type: ignore[arg-type]
+        Tenant(ELM, Role.PAYER, link_hash="x'; RESET ROLE; --"),  # type: ignore[arg-type]
     ],
 )
 def test_only_ids_and_known_roles_get_into_the_first_statement(smuggled: Tenant) -> None:
