@@ -116,5 +116,4 @@ def _agree(payment: Payment, facts: Facts) -> bool:
         payment.looks += 1
     if payment.status in UNFINISHED:
         payment.next_look_at = next_look(payment)
-    db.session.flush()
     return any(written)

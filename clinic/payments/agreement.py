@@ -20,7 +20,7 @@ from clinic.stripe_gateway import ChargeFacts, DisputeFacts, RefundFacts
 # and Stripe remembers our key for a day.
 NEVER_OPENED_AFTER = timedelta(minutes=30)
 NEVER_CHARGED_AFTER = timedelta(hours=24)
-RANK = {RefundStatus.UNCONFIRMED: 0, RefundStatus.ASKED: 1, RefundStatus.PENDING: 2, RefundStatus.SUCCEEDED: 3, RefundStatus.FAILED: 4}
+COURSE = (RefundStatus.PENDING, RefundStatus.SUCCEEDED, RefundStatus.FAILED)  # of a refund that Stripe has; never back
 # A dispute is never an inquiry again, nor open once it was decided; what was lost may be won after all.
 LATER = {
     DisputeStatus.INQUIRY: set(DisputeStatus) - {DisputeStatus.INQUIRY},
@@ -155,7 +155,7 @@ def _status(ours: Ours, facts: Facts) -> list[Step]:
     status = facts.status
     if status is None:
         return _never_heard_of(ours, facts)
-    if status == ours.status or status not in NEXT[ours.status]:
+    if status not in NEXT[ours.status]:
         return []
     intent = facts.intent
     if status == PaymentStatus.SUCCEEDED and intent and intent.charge:
@@ -190,13 +190,17 @@ def _refund(ours: Ours, facts: RefundFacts, known: OurRefund | None) -> list[Ste
     if facts.amount.currency != ours.amount.currency:
         return [Report(ProblemKind.DIFFERS, facts.id, facts.amount)]
     taken: list[Step] = []
-    if known is None or known.stripe_refund_id is None or RANK[status] > RANK[known.status]:
+    if known is None or known.stripe_refund_id is None or _is_later(status, known.status):
         taken.append(NoteRefund(facts, status, known))
     if known is None or not known.entry.is_entered:
         taken.append(GiveBack(facts.id, facts.amount))
     if status == RefundStatus.FAILED and not (known and known.entry.is_corrected):
         taken.append(PutBack(facts.id))
     return taken
+
+
+def _is_later(status: RefundStatus, known: RefundStatus) -> bool:
+    return COURSE.index(status) > COURSE.index(known)
 
 
 def _known_refund(ours: Ours, facts: RefundFacts, spoken_for: set[UUID]) -> OurRefund | None:

@@ -70,7 +70,6 @@ def choose(patient_id: UUID, card_id: UUID, account_id: str | None) -> None:
     _stop(_LIVE.where(Autopay.portal_user_id == me, Autopay.patient_id == patient_id), AutopayEnding.STOPPED)
     begun = Autopay(id=uuid4(), portal_user_id=me, patient_id=patient_id, card_id=card_id, begun_at=clock.now())
     db.session.add(begun)
-    db.session.flush()
     audit.record("autopay.begun", subject_id=me, patient_id=patient_id)
 
 
@@ -115,7 +114,6 @@ def count_failure(payment: Payment) -> None:
         else:
             notice.payment_id, notice.charge_on = None, _today() + timedelta(days=billing_settings.autopay_notice_days())
             telling.autopay_announced(autopay.portal_user_id)
-    db.session.flush()
 
 
 def forget_failures(payment: Payment) -> None:

@@ -91,7 +91,6 @@ def remove(card_id: UUID) -> None:
     get_mine(card_id)
     card = db.session.scalars(select(SavedCard).where(SavedCard.id == card_id)).one()
     card.removed_at = clock.now()
-    db.session.flush()
     autopay.stop_of_card(card_id)
     jobs.enqueue(DETACH, card_id=str(card_id))
     audit.record("saved_card.removed", subject_id=card.portal_user_id)

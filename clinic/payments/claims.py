@@ -51,8 +51,7 @@ def pay(payment: Payment) -> Money:
     assert payment.line_id
     went = dict(invoices.allocated_from(payment.line_id))
     nothing = Money(0, payment.currency)
-    wanted = [(each, amount + -went.get(each, nothing)) for each, amount in of_payment(payment.id)]
-    wanted = [(each, amount) for each, amount in wanted if amount.minor > 0]
-    paid = invoices.allocate(payment.line_id, wanted, as_far_as_it_goes=True) if wanted else []
+    wanted = [(each, amount - went.get(each, nothing)) for each, amount in of_payment(payment.id)]
+    paid = invoices.allocate(payment.line_id, wanted, as_far_as_it_goes=True)
     left_over = sum(amount.minor for _id, amount in wanted) - sum(amount.minor for _id, amount in paid)
     return Money(left_over, payment.currency)

@@ -3,6 +3,8 @@
 Everything here runs in one transaction that holds the patient's account and the payment.
 """
 
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -45,26 +47,7 @@ def write(payment: Payment, step: Step) -> bool:
     """Whether there was something to write: a problem is told once."""
     if isinstance(step, Report):
         return problems.report(step.kind, step.object_id, payment.id, step.amount)
-    match step:
-        case Know():
-            _know(payment, step)
-        case Move():
-            _move(payment, step)
-        case Receive():
-            _receive(payment, step)
-        case NoteRefund():
-            _note_refund(payment, step)
-        case GiveBack():
-            _give_back(payment, step)
-        case PutBack():
-            _put_back(payment, step)
-        case NoteDispute():
-            _note_dispute(payment, step)
-        case TakeBack():
-            _take_back(payment, step)
-        case WinBack():
-            _win_back(payment, step)
-    db.session.flush()
+    WRITING[type(step)](payment, step)
     return True
 
 
@@ -97,7 +80,6 @@ def _receive(payment: Payment, step: Receive) -> None:
         source_id=charge.id,
     )
     payment.status, payment.fault, payment.ended_at, payment.checkout_url = PaymentStatus.SUCCEEDED, None, clock.now(), None
-    db.session.flush()
     left_over = claims.pay(payment)
     claims.release(payment)
     audit.record("payment.succeeded", subject_id=payment.id, patient_id=payment.patient_id)
@@ -154,7 +136,6 @@ def _note_dispute(payment: Payment, step: NoteDispute) -> None:
         db.session.add(dispute)
     dispute.status, dispute.reason, dispute.evidence_due_at = step.status, facts.reason, facts.evidence_due_at
     dispute.closed_at = clock.now() if step.status in CLOSED else None
-    db.session.flush()
     is_real = step.status not in (DisputeStatus.INQUIRY, DisputeStatus.INQUIRY_CLOSED)
     was_real = step.before not in (None, DisputeStatus.INQUIRY, DisputeStatus.INQUIRY_CLOSED)
     if step.before is None or (is_real and not was_real):
@@ -188,9 +169,8 @@ def _enter_taken_back(payment: Payment, kind: LineKind, amount: Money, descripti
     )
     short = -account.credit_of(payment.line_id)
     allocated = sum(amount.minor for _invoice, amount in invoices.allocated_from(payment.line_id))
-    back = min(short.minor, allocated)  # a bank may take back what was refunded already
-    if back > 0:
-        invoices.release(payment.line_id, Money(back, payment.currency))
+    back = max(min(short.minor, allocated), 0)  # a bank may take back what was refunded already
+    invoices.release(payment.line_id, Money(back, payment.currency))
     return line_id
 
 
@@ -204,3 +184,16 @@ def _refund_at_stripe(stripe_refund_id: str) -> Refund:
 
 def _dispute_at_stripe(stripe_dispute_id: str) -> Dispute:
     return db.session.scalars(afresh(select(Dispute).where(Dispute.stripe_dispute_id == stripe_dispute_id))).one()
+
+
+WRITING: dict[type[Step], Callable[[Payment, Any], None]] = {
+    Know: _know,
+    Move: _move,
+    Receive: _receive,
+    NoteRefund: _note_refund,
+    GiveBack: _give_back,
+    PutBack: _put_back,
+    NoteDispute: _note_dispute,
+    TakeBack: _take_back,
+    WinBack: _win_back,
+}

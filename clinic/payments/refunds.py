@@ -70,7 +70,6 @@ def ask(refund_id: UUID, payment_id: UUID, amount: Money, reason: str) -> Refund
         asked_at=clock.now(),
     )
     db.session.add(refund)
-    db.session.flush()
     _record("refund.asked", payment, refund)
     return refund
 
@@ -83,7 +82,6 @@ def confirm(refund_id: UUID, payment_id: UUID) -> None:
         raise Refused(_l("You asked for this refund. Somebody else must confirm it."))
     _check_dispute(payment_id)
     refund.status, refund.confirmed_by_id, refund.asked_at = RefundStatus.ASKED, actors.current().id, clock.now()
-    db.session.flush()
     _record("refund.confirmed", payment, refund)
 
 
@@ -92,7 +90,6 @@ def withdraw(refund_id: UUID, payment_id: UUID) -> None:
     payment = _held(payment_id)
     refund = _unconfirmed(refund_id, payment_id)
     refund.status, refund.ended_at = RefundStatus.WITHDRAWN, clock.now()
-    db.session.flush()
     _record("refund.withdrawn", payment, refund)
 
 
@@ -195,7 +192,6 @@ def _fail(refund_id: UUID, payment_id: UUID, fault: str) -> None:
         refund = get(refund_id, payment_id)
         if refund.status == RefundStatus.ASKED:
             refund.status, refund.fault, refund.ended_at = RefundStatus.FAILED, fault, clock.now()
-            db.session.flush()
             _record("refund.failed", payment, refund)
 
 

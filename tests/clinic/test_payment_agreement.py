@@ -75,6 +75,7 @@ def told(ours: Ours, said: Facts) -> list[Step]:
     ("status", "said", "expected"),
     [
         (PaymentStatus.OPEN, facts(checkout("open", None)), []),
+        (PaymentStatus.STARTING, facts(checkout("open", None)), [Move(PaymentStatus.OPEN)]),
         (PaymentStatus.OPEN, facts(checkout("open"), intent("requires_payment_method", fault="card_declined")), [NAMED]),
         (PaymentStatus.OPEN, facts(checkout("expired", None)), [Move(PaymentStatus.ENDED)]),
         (PaymentStatus.OPEN, facts(checkout(), intent("processing")), [NAMED, Move(PaymentStatus.PROCESSING)]),
@@ -91,6 +92,11 @@ def told(ours: Ours, said: Facts) -> list[Step]:
         (PaymentStatus.SUCCEEDED, facts(checkout(), intent("processing")), [NAMED]),
         (PaymentStatus.SUCCEEDED, facts(checkout(), intent("requires_payment_method", fault="late")), [NAMED]),
         (PaymentStatus.SUCCEEDED, facts(checkout("expired", None)), []),
+        (PaymentStatus.PROCESSING, facts(checkout(), intent("canceled")), [NAMED, Move(PaymentStatus.FAILED, "canceled")]),
+        (PaymentStatus.OPEN, facts(checkout(), intent(charge=None)), [NAMED, Move(PaymentStatus.PROCESSING)]),
+        (PaymentStatus.OPEN, facts(checkout("complete", None)), [Move(PaymentStatus.PROCESSING)]),
+        (PaymentStatus.OPEN, facts(checkout("a new word", None)), []),
+        (PaymentStatus.OPEN, facts(), []),  # nothing is found just now
     ],
 )
 def test_where_a_payment_stands(status: PaymentStatus, said: Facts, expected: list[Step]) -> None:
@@ -101,9 +107,10 @@ def test_where_a_payment_stands(status: PaymentStatus, said: Facts, expected: li
 @pytest.mark.parametrize(
     ("way", "after", "expected"),
     [
-        (PaymentWay.CHECKOUT, timedelta(minutes=29), []),
+        (PaymentWay.CHECKOUT, timedelta(minutes=30), []),
         (PaymentWay.CHECKOUT, timedelta(minutes=31), [Move(PaymentStatus.ENDED)]),
-        (PaymentWay.AUTOPAY, timedelta(hours=23), []),
+        (PaymentWay.LINK, timedelta(minutes=31), [Move(PaymentStatus.ENDED)]),
+        (PaymentWay.AUTOPAY, timedelta(hours=24), []),
         (PaymentWay.AUTOPAY, timedelta(hours=25), [Move(PaymentStatus.FAILED, "never_charged")]),
     ],
 )
@@ -111,6 +118,31 @@ def test_what_stripe_never_heard_of_is_given_up_late(way: PaymentWay, after: tim
     """Unknown is not failed: a card may have been charged although the answer was lost."""
     starting = replace(OURS, status=PaymentStatus.STARTING, way=way, checkout_session_id=None)
     assert told(starting, facts(after=after)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "learnt"),
+    [
+        ((None, None), facts(checkout("open", None, url="https://pay.example/1")), Know("cs_1", "https://pay.example/1", None)),
+        ((None, None), PAID, Know("cs_1", None, "pi_1")),
+        (("cs_1", None), facts(None, intent("processing")), Know("cs_1", None, "pi_1")),
+        ((None, "pi_1"), facts(checkout("open")), Know("cs_1", None, "pi_1")),
+        (("cs_1", "pi_1"), PAID, None),
+        (("cs_1", "pi_1"), facts(), None),
+    ],
+)
+def test_what_stripe_calls_it_is_learnt_once_and_never_forgotten(
+    names: tuple[str | None, str | None], said: Facts, learnt: Know | None
+) -> None:
+    """Lost: a payer finds no way back to the page, and nothing that comes later is known to be of this payment."""
+    ours = replace(OURS, status=PaymentStatus.STARTING, checkout_session_id=names[0], payment_intent_id=names[1])
+    assert [each for each in told(ours, said) if isinstance(each, Know)] == ([learnt] if learnt else [])
+
+
+def test_a_charge_by_autopay_fails_without_any_page() -> None:
+    ours = replace(OURS, way=PaymentWay.AUTOPAY, status=PaymentStatus.STARTING, checkout_session_id=None)
+    said = facts(None, intent("requires_payment_method", fault="insufficient_funds"))
+    assert told(ours, said)[1:] == [Move(PaymentStatus.FAILED, "insufficient_funds")]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +183,8 @@ SENT = replace(WAITING, status=RefundStatus.SUCCEEDED, stripe_refund_id="re_1", 
         ((WAITING,), refund(our_id=ASKED), [NoteRefund, GiveBack]),
         ((SENT,), refund(our_id=ASKED), []),
         ((SENT,), refund(status="pending"), []),  # old news
+        ((replace(SENT, status=RefundStatus.PENDING),), refund(), [NoteRefund]),
+        ((replace(SENT, status=RefundStatus.PENDING),), refund(status="pending"), []),
         ((SENT,), refund(status="failed"), [NoteRefund, PutBack]),
         ((), refund(status="canceled"), [NoteRefund, GiveBack, PutBack]),
         ((replace(SENT, status=RefundStatus.FAILED, entry=Entry(True, True)),), refund(status="failed"), []),
@@ -169,6 +203,27 @@ def test_the_answer_that_was_lost_is_known_again_by_our_id_and_amount() -> None:
     for said, ours in ((refund(our_id=ASKED), WAITING), (refund(our_id=uuid4()), None), (refund(our_id=ASKED, minor=1), None)):
         note = told(known, facts(checkout(), intent(), refunds=(said,)))[0]
         assert isinstance(note, NoteRefund) and note.ours == ours
+
+
+def test_a_refund_is_known_by_stripes_own_name_for_it_first() -> None:
+    """Lost: another refund that carries our mark, made in the dashboard from the first one's page, passes for ours."""
+    known = replace(SUCCEEDED, refunds=(SENT,))
+    copied = refund("re_2", our_id=ASKED)
+    assert told(known, facts(checkout(), intent(), refunds=(copied,)))[0] == NoteRefund(copied, RefundStatus.SUCCEEDED, None)
+
+
+@pytest.mark.parametrize("found", [refund(), dispute("lost")])
+def test_what_goes_back_in_another_currency_is_told_and_entered_nowhere(found: RefundFacts | DisputeFacts) -> None:
+    """Lost: fifty yen are taken off an account of dollars as fifty cents."""
+    yen = replace(found, amount=Money(50, "jpy"))
+    said = replace(PAID, **{"refunds": (yen,)} if isinstance(yen, RefundFacts) else {"disputes": (yen,)})
+    assert told(SUCCEEDED, said) == [Report(ProblemKind.DIFFERS, found.id, Money(50, "jpy"))]
+
+
+def test_nothing_goes_back_of_a_payment_that_has_not_come() -> None:
+    """Lost: the account of a family whose bank debit is still on its way owes more by a refund."""
+    waits = replace(OURS, status=PaymentStatus.PROCESSING, payment_intent_id="pi_1")
+    assert told(waits, facts(checkout(), intent("processing"), refunds=(refund(),), disputes=(dispute("lost"),))) == []
 
 
 def test_two_refunds_with_one_mark_are_two() -> None:
@@ -201,6 +256,12 @@ OPENED = OurDispute("dp_1", DisputeStatus.OPEN)
         (OurDispute("dp_1", DisputeStatus.LOST, Entry(True)), "needs_response", []),
         (OurDispute("dp_1", DisputeStatus.LOST, Entry(True)), "won", [NoteDispute, WinBack]),
         (OurDispute("dp_1", DisputeStatus.WON, Entry(True, True)), "lost", [NoteDispute, Report]),
+        (OurDispute("dp_1", DisputeStatus.WON), "lost", [NoteDispute, TakeBack]),
+        (OurDispute("dp_1", DisputeStatus.WON), "needs_response", []),
+        (OurDispute("dp_1", DisputeStatus.INQUIRY_CLOSED), "warning_under_review", []),
+        (OurDispute("dp_1", DisputeStatus.INQUIRY_CLOSED), "needs_response", [NoteDispute]),
+        (OurDispute("dp_1", DisputeStatus.INQUIRY_CLOSED), "lost", [NoteDispute, TakeBack]),
+        (OurDispute("dp_2", DisputeStatus.LOST, Entry(True)), "lost", [NoteDispute, TakeBack]),  # another one
         (None, "prevented", [Report]),
     ],
 )
