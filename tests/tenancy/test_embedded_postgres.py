@@ -429,8 +429,9 @@ def test_whether_the_account_may_go_there_is_asked_as_that_account(monkeypatch: 
     """Root may go everywhere, and so could not tell."""
     asked: list[tuple[list[object], int]] = []
 
-    def run(command: list[object], *, user: int, **_: Any) -> SimpleNamespace:
+    def run(command: list[object], *, user: int, check: bool, **_: Any) -> SimpleNamespace:
         asked.append((command, user))
+        assert not check  # no is an answer
         return SimpleNamespace(returncode=0 if command[-1] == Path("/open") else 1)
 
     monkeypatch.setattr(subprocess, "run", run)
