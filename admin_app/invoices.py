@@ -67,14 +67,14 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> AnyResponse:
         found = invoices.get_of_patient(invoice_id, patient_id, drafts=True)
         unbilled = invoices.unbilled_of(patient_id) if found.invoice.number is None else []
         mailings = mailed_invoices.of_invoice(invoice_id)
-        is_being_paid = bool(invoices.being_paid([invoice_id]))
+        paying = payments.find_paying(invoice_id)
         credit = money.total(account.credits_of_patient(patient_id).values(), found.invoice.total.currency)
     form = LinesForm()
     form.offer(unbilled)
     return page(
         "admin/invoices/invoice.html",
         **{"patient": patient, "found": found, "invoice": found.invoice, "form": form, "unbilled": unbilled},
-        **{"mailings": mailings, "is_being_paid": is_being_paid, "credit": credit, "today": today()},
+        **{"mailings": mailings, "paying": paying, "credit": credit, "today": today()},
     )
 
 

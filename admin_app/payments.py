@@ -1,8 +1,9 @@
 """Payments online of a patient: what became of each, giving money back, disputes; and what needs a person."""
 
+from contextlib import suppress
 from uuid import UUID, uuid4
 
-from flask import flash
+from flask import flash, redirect
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as AnyResponse
@@ -10,7 +11,7 @@ from wtforms import HiddenField, StringField
 
 from admin_app.blueprint import admin, go, page, too_late
 from admin_app.guards import needs, person
-from clinic import money, patients, payments
+from clinic import mailed_invoices, money, patients, payments
 from clinic.payments import (
     DisputeStatus,
     PaymentRow,
@@ -25,6 +26,7 @@ from clinic.staff import Right
 from clinic.stripe_gateway import StripeUnknown
 from tenancy.database import transaction
 from tenancy.errors import Conflict, NotFound, Refused
+from ui import doors
 from ui.forms import PorticoForm, at_most, required
 from ui.looks import shows
 
@@ -92,6 +94,14 @@ PROBLEMS = {
         _l("Look in Stripe's dashboard, then correct the account if it was not paid."),
     ),
 }
+# What became of a payment whose page was to be ended: (words, tone)
+ENDED = {
+    PaymentStatus.ENDED: (_l("The family's payment page is ended. Nothing was paid there."), "success"),
+    PaymentStatus.FAILED: (_l("The payment did not go through. Nothing was paid there."), "success"),
+    PaymentStatus.SUCCEEDED: (_l("It was paid in this very moment, so the page was not ended. The invoice is paid."), "info"),
+    PaymentStatus.PROCESSING: (_l("The payer's bank was asked for the money in this very moment. That takes some days."), "info"),
+}
+NOT_ENDED = _l("Stripe does not say just now whether it was paid. Nothing was ended. Try again in a minute.")
 STILL_UNKNOWN = _l("Stripe did not answer. We do not know yet whether it was given back; we ask again by ourselves.")
 
 
@@ -120,8 +130,10 @@ def patient_payment(patient_id: UUID, payment_id: UUID) -> AnyResponse:
         payment = payments.of_id(payment_id, patient_id)
         given, disputed = payments.refunds_of([payment_id]), payments.disputes_of([payment_id])
         left = payments.refundable(payment)
+        mailed_to = mailed_invoices.receiver_of(payment.mailing_id).address if payment.mailing_id else None
     return page(
         "admin/payments/payment.html",
+        mailed_to=mailed_to,
         **{"patient": patient, "payment": payment, "refunds": given, "disputes": disputed, "left": left},
         **{"status": STATUSES[PaymentStatus(payment.status)], "way": WAYS[PaymentWay(payment.way)], "me": person().id},
         **{"refund_words": REFUNDS, "dispute_words": DISPUTES},
@@ -189,6 +201,23 @@ def payment_checking(patient_id: UUID, payment_id: UUID) -> AnyResponse:
         payments.look_soon(payment_id)
     flash(_("We ask Stripe now. Load this page again in a moment."), "info")
     return go("patient_payment", patient_id=patient_id, payment_id=payment_id)
+
+
+@admin.post("/patients/<uuid:patient_id>/payments/<uuid:payment_id>/ending")
+@needs(Right.BILLING)
+def payment_ending(patient_id: UUID, payment_id: UUID) -> AnyResponse:
+    """Before cash is taken: let nobody pay on Stripe's page any more, and say what Stripe says of it."""
+    with transaction():
+        payment = payments.of_id(payment_id, patient_id)
+    if payment.may_be_on_stripes_page:
+        with suppress(StripeUnknown):
+            payments.end_checkout(payment_id)
+    with transaction():
+        payment = payments.of_id(payment_id, patient_id)
+    words, tone = ENDED.get(PaymentStatus(payment.status), (NOT_ENDED, "error"))
+    flash(str(words), tone)
+    here = doors.page_before()
+    return redirect(here, 303) if here else go("patient_payment", patient_id=patient_id, payment_id=payment_id)
 
 
 @admin.get("/billing/problems")

@@ -7,9 +7,19 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
 
+from clinic.invoices import PaymentInvoice
 from clinic.money import Money
 from clinic.patients import Patient
-from clinic.payments.rows import UNFINISHED, Dispute, DisputeStatus, Payment, PaymentStatus, Refund, RefundStatus
+from clinic.payments.rows import (
+    UNFINISHED,
+    Dispute,
+    DisputeStatus,
+    Payment,
+    PaymentStatus,
+    PaymentWay,
+    Refund,
+    RefundStatus,
+)
 from tenancy import tenant
 from tenancy.database import db
 from tenancy.errors import NotFound
@@ -29,10 +39,16 @@ class PaymentRow:
     fault: str | None
     checkout_url: str | None
     line_id: UUID | None
+    mailing_id: UUID | None  # by whose link it was begun, if by one
 
     @property
     def is_finished(self) -> bool:
         return self.status not in UNFINISHED
+
+    @property
+    def may_be_on_stripes_page(self) -> bool:
+        """Whether its payer may stand there, about to pay: then it can be ended."""
+        return self.way != PaymentWay.AUTOPAY and self.status in (PaymentStatus.STARTING, PaymentStatus.OPEN)
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,7 @@ _PAYMENTS: Any = select(
     Payment.fault,
     Payment.checkout_url,
     Payment.line_id,
+    Payment.mailing_id,
 ).order_by(Payment.started_at.desc(), Payment.id)
 _REFUNDS = (
     select(
@@ -161,6 +178,14 @@ def patient_of_mine(payment_id: UUID) -> UUID:
 def unfinished_of_patient(patient_id: UUID) -> list[PaymentRow]:
     """What is being paid now; of the signed-in portal user, or for staff of anybody."""
     return _payments(_PAYMENTS.where(Payment.patient_id == patient_id, _mine(), Payment.status.in_(UNFINISHED)))
+
+
+def find_paying(invoice_id: UUID) -> PaymentRow | None:
+    """The payment online that holds this invoice now, whoever's it is; for staff."""
+    held = select(PaymentInvoice.payment_id).where(
+        PaymentInvoice.invoice_id == invoice_id, PaymentInvoice.released_at.is_(None)
+    )
+    return next(iter(_payments(_PAYMENTS.where(Payment.id.in_(held)))), None)
 
 
 def refunds_of(payment_ids: list[UUID]) -> list[RefundRow]:

@@ -9,12 +9,14 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from clinic import billing_settings, demo
 from clinic.payments import problems, refunds
 from clinic.payments.problems import ProblemKind
+from tenancy.database import db
 from tests.paying import Desk, at_elm
-from tests.stripe_fake.client import StripeFake
+from tests.stripe_fake.client import NotPossible, StripeFake
 from tests.visitor import Visitor
 
 
@@ -127,3 +129,51 @@ def test_voiding_ends_what_somebody_is_about_to_pay(desk: Desk, ben: Visitor) ->
     assert desk.status(payment) == "ended"
     with pytest.raises(AssertionError, match="expired"):
         desk.fake.pay(session)
+
+
+def end_page(desk: Desk, who: Visitor, payment: UUID) -> str:
+    """What the page says that the button leads back to."""
+    answer = who.post(f"{page_of(desk, payment)}/ending", headers={"Referer": f"{who.base_url}{page_of(desk, payment)}"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, page_of(desk, payment))
+    return who.read(page_of(desk, payment))
+
+
+def test_the_desk_ends_the_familys_payment_page_before_it_takes_cash(desk: Desk, ben: Visitor) -> None:
+    invoice = desk.invoice(12000)
+    payment = desk.begin(invoice)
+    session = desk.open(payment)
+    page = ben.read(f"/{demo.ELM}/patients/{desk.patient_id}/invoices/{invoice}")
+    assert "Somebody is paying" in page and "Record a payment" not in page and "End the family" in page
+    assert "Nothing was paid there" in end_page(desk, ben, payment)
+    with pytest.raises(NotPossible):
+        desk.fake.pay(session)
+    assert "Record a payment" in ben.read(f"/{demo.ELM}/patients/{desk.patient_id}/invoices/{invoice}")
+    assert desk.status(payment) == "ended" and "payment.ended" in desk.events("payment.")
+
+
+@pytest.mark.parametrize(("how", "said"), [("card", "It was paid in this very moment"), ("bank_debit", "bank was asked for the money")])
+def test_what_was_paid_in_that_moment_is_told_and_stays_paid(desk: Desk, ben: Visitor, how: str, said: str) -> None:
+    invoice = desk.invoice(12000)
+    payment = desk.pay(invoice, how=how)
+    assert said in end_page(desk, ben, payment)
+    assert desk.due(invoice) == (0 if how == "card" else 12000)
+    assert "End the family" not in ben.read(page_of(desk, payment))
+
+
+def test_a_silent_stripe_ends_nothing_and_is_said(desk: Desk, ben: Visitor) -> None:
+    payment = desk.begin(desk.invoice(12000))
+    session = desk.open(payment)
+    desk.fake.fault("POST /v1/checkout/sessions/*", "down", times=None)
+    assert "Nothing was ended" in end_page(desk, ben, payment)
+    desk.fake.clear_faults()
+    assert desk.status(payment) == "open"
+    desk.fake.pay(session)
+
+
+def test_a_card_that_is_charged_by_itself_has_no_page_to_end(desk: Desk, ben: Visitor) -> None:
+    payment = desk.begin(desk.invoice(12000))
+    with desk.staff():
+        db.session.execute(text("UPDATE payments SET way = 'autopay' WHERE id = :id"), {"id": payment})
+    assert "End the family" not in ben.read(page_of(desk, payment))
+    assert "Nothing was ended" in end_page(desk, ben, payment)
+    assert desk.status(payment) == "starting"

@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -193,6 +194,29 @@ def test_a_mailed_link_and_the_cash_desk_at_once_do_not_both_pay(racing: Desk, t
     assert went_online or online.status_code == 409
     pay_all(racing)
     assert racing.due(invoice) == 0 and racing.balance() == 0 and racing.problems() == []
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_the_desk_ends_the_page_as_the_family_pays_there(racing: Desk, turn: int) -> None:
+    """One of them is first, at Stripe: either it is paid and the desk is told, or it is ended and cash pays it. Never both."""
+    invoice, maria, form = racing.invoice(DUE), caregiver(racing), uuid4()
+    page = press(racing, maria, invoice, payment_id=str(form)).headers["Location"].rpartition("/")[2]
+
+    def pay() -> bool:
+        with suppress(NotPossible):
+            return bool(racing.fake.pay(page))
+        return False
+
+    def end() -> bool:
+        with racing.open_clinic():
+            return follow_up.end_checkout(form)
+
+    paid, ended = at_once(pay, end)
+    assert paid is not ended
+    if ended:
+        cash(racing, invoice)
+    racing.look_again(minutes=10)
+    assert (racing.due(invoice), racing.balance(), racing.problems()) == (0, 0, []) and taken(racing) == (0 if ended else DUE)
 
 
 @pytest.mark.parametrize("turn", range(2))

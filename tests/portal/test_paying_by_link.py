@@ -373,7 +373,8 @@ def test_the_log_names_the_mailing_and_nobody(desk: Desk, invoice: UUID, greta: 
     nobody = ("system", "visitor", None, desk.patient_id)
     assert said == [("payment.begun", *nobody), ("payment.ended", *nobody)]
     assert found[0].details == {"amount_minor": DUE, "currency": "usd", "mailing": str(desk.payment(payment).mailing_id)}
-    assert "by a mailed invoice" in ana.read(f"/elm-street/patients/{desk.patient_id}/payments")
+    listed = f"/elm-street/patients/{desk.patient_id}/payments"
+    assert "by a mailed invoice" in ana.read(listed) and GRETA in ana.read(f"{listed}/{payment}")
 
 
 def test_the_staff_switch_it_on_and_the_form_says_so(desk: Desk, invoice: UUID, ana: Visitor) -> None:
