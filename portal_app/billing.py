@@ -50,6 +50,7 @@ def show(patient_id: UUID) -> str:
         issued=[(each, state(each)) for each in issued],
         months=months,
         kinds=LINE_KINDS,
+        said=billing_papers.said,
         as_of=clock.now(),
         may_pay=may_pay,
         own=own,
@@ -73,6 +74,7 @@ def invoice(patient_id: UUID, invoice_id: UUID) -> str:
         lines=found.lines,
         paid_by=paid_by,
         kinds=LINE_KINDS,
+        said=billing_papers.said,
         status=state(found.invoice),
         may_pay=may_pay,
     )

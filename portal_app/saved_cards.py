@@ -21,7 +21,9 @@ from ui.looks import about, shows
 ENDINGS = {
     AutopayEnding.STOPPED: _l("You stopped it."),
     AutopayEnding.CARD_REMOVED: _l("It stopped because the card is no longer here."),
-    AutopayEnding.UNLINKED: _l("It stopped because you no longer saw the bills."),
+    AutopayEnding.UNLINKED: _l(
+        "It stopped because you could not see the bills at the time. It does not begin again by itself: choose a card here to switch it on again."
+    ),
     AutopayEnding.DISPUTED: _l("It stopped because your bank disputes a payment."),
     AutopayEnding.FAILED_TWICE: _l("It stopped because the card was declined twice."),
 }

@@ -5,6 +5,18 @@
 
 from clinic.billing_papers.papers import invoice, method_of, month_of, receipt, statement
 from clinic.billing_papers.printing import Paper, PaperTable, printed
-from clinic.billing_papers.words import LINE_KINDS, METHODS
+from clinic.billing_papers.words import LINE_KINDS, METHODS, said
 
-__all__ = ["LINE_KINDS", "METHODS", "Paper", "PaperTable", "invoice", "method_of", "month_of", "printed", "receipt", "statement"]
+__all__ = [
+    "LINE_KINDS",
+    "METHODS",
+    "Paper",
+    "PaperTable",
+    "invoice",
+    "method_of",
+    "month_of",
+    "printed",
+    "receipt",
+    "said",
+    "statement",
+]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from clinic import account, invoices
 from clinic.account import LineKind, LineRow
 from clinic.billing_papers.printing import Paper, PaperTable
-from clinic.billing_papers.words import LINE_KINDS, METHODS
+from clinic.billing_papers.words import LINE_KINDS, METHODS, said
 from clinic.invoices import InvoicePage
 from clinic.money import Money
 from clinic.payments import Payment
@@ -34,7 +34,7 @@ def invoice(found: InvoicePage, patient_name: str) -> Paper:
         PaperTable(
             _("What it is made of"),
             (_("What for"), _("Day"), _("Amount")),
-            tuple((each.description, _day(each.dated_on), each.amount.written()) for each in found.lines),
+            tuple((str(said(each)), _day(each.dated_on), each.amount.written()) for each in found.lines),
             tuple((word, amount.written()) for word, amount in totals),
         )
     ]
@@ -89,7 +89,7 @@ def statement(month: date, patient_id: UUID, patient_name: str) -> Paper:
         (_("What for"), _("Kind"), _("Day"), _("Amount")),
         (
             (_("Balance before"), "", _day(first), opening.written()),
-            *((each.description, str(_kind(each)), _day(each.dated_on), each.amount.written()) for each in lines),
+            *((str(said(each)), str(_kind(each)), _day(each.dated_on), each.amount.written()) for each in lines),
         ),
         ((_("Balance on %(day)s", day=_day(last)), closing.written()),),
     )

@@ -6,6 +6,9 @@ Lost if it fails: somebody pays what they do not owe, does not learn what became
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from itertools import product
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -13,6 +16,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from clinic.account import LineKind, LineRow
+from clinic.billing_papers import said
+from clinic.money import Money
 from clinic.payment_processing import find_present
 from tenancy.database import db
 from tests import inside
@@ -207,3 +213,25 @@ def test_the_button_is_gone_as_soon_as_the_clinic_takes_no_payments(desk: Desk, 
     answer = maria.post(pay_page(desk), {"payment_id": form, "invoices": [str(invoice)]})
     assert answer.status_code == 422
     assert "has arrived" in maria.read(f"/patients/{desk.patient_id}/payments/{payment}")
+
+
+def test_what_stripe_did_is_said_in_the_readers_language(desk: Desk, maria: Visitor) -> None:
+    """Paid, given back, put back; disputed, lost and won: lines that no person wrote. What the clinic wrote stays as it is."""
+    payment = desk.paid(desk.invoice(12000))
+    made = desk.fake.refund(desk.account_id, desk.intent(payment), 3000)
+    desk.look(payment)
+    desk.fake.fail_refund(made["id"])
+    desk.look(payment)
+    maria.post("/profile", {"name": "Maria Lopez", "phone": "", "language": "es"})
+    page = maria.read(f"/patients/{desk.patient_id}/billing")
+    for spanish in ("Pagado en línea", "Reembolsado", "El reembolso no llegó", "A visit"):
+        assert spanish in page
+    for english in ("Paid online", "Refunded", "did not arrive"):
+        assert english not in page
+
+
+def test_every_line_that_stripe_causes_has_words() -> None:
+    """A kind without any would be read in English by everybody."""
+    for kind, is_correction in ((LineKind.PAYMENT, False), *product((LineKind.REFUND, LineKind.CHARGEBACK), (False, True))):
+        line = LineRow(uuid4(), kind, "in English", date(2026, 1, 1), Money(1, "usd"), None, uuid4() if is_correction else None, None, "re_1")
+        assert said(line) != "in English" == said(replace(line, source_id=None))

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
+from clinic import access_holds
+from clinic.portal_users import HoldKind, PortalAccess
+from tenancy.database import db
 from tests.paying import Desk, at_elm
 from tests.stripe_fake.client import StripeFake
 from tests.visitor import Visitor
@@ -46,6 +50,18 @@ def test_a_removed_card_is_gone_and_stops_what_was_paid_with_it(desk: Desk, mari
     page = maria.read("/profile/cards")
     assert "No saved cards" in page and "card is no longer here" in page
     assert maria.post(f"/profile/cards/{card}/removal").status_code == 404
+
+
+def test_after_a_hold_the_page_says_that_it_stopped_and_how_it_begins_again(desk: Desk, maria: Visitor) -> None:
+    maria.post(f"/patients/{desk.patient_id}/autopay", {"card_id": card_in(maria.read("/profile/cards"))})
+    with desk.staff():
+        access = select(PortalAccess.id).where(PortalAccess.patient_id == desk.patient_id, PortalAccess.portal_user_id == desk.maria)
+        held = access_holds.hold(db.session.scalars(access).one(), "Papers are awaited").id
+    desk.look_again()
+    with desk.staff():
+        access_holds.lift(held, desk.patient_id, HoldKind.HOLD, "They came")
+    page = maria.read("/profile/cards")
+    assert "does not begin again by itself" in page and "Pay with Visa 4242 when due" in page
 
 
 @pytest.mark.parametrize("card", ["", "nonsense", "00000000-0000-4000-8000-000000000000"])
