@@ -197,7 +197,7 @@ def test_the_books_add_up_for_ten_minutes(stripe_fake: StripeFake, tmp_path: Pat
     try:
         cluster = with_the_cast(server.superuser_url())
         settings = cluster.copy()
-        with staged(settings, cluster.url_of(settings), stripe_fake, tmp_path, patients=6) as stage:
+        with staged(settings, cluster.url_of(settings), stripe_fake, tmp_path, patients=15) as stage:
             pace = Pace(still=10, between_deeds=PAUSE, between_blows=1.5, between_looks=1, between_reconciliations=6)
             processes = fight(stage, SECONDS, partial(restart, server, Random(SEED)), pace)
             quiet(stage)
