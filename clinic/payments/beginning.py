@@ -145,7 +145,6 @@ def opened(payment_id: UUID, facts: CheckoutFacts) -> str | None:
     payment.checkout_session_id = facts.id
     if facts.status == "open":
         payment.status, payment.checkout_url = PaymentStatus.OPEN, facts.url
-    db.session.flush()
     return facts.url
 
 
@@ -155,7 +154,6 @@ def called_off(payment_id: UUID) -> None:
     if payment.status not in UNPAID:
         return
     payment.status, payment.ended_at = PaymentStatus.ENDED, clock.now()
-    db.session.flush()
     claims.release(payment)
     audit.record("payment.ended", subject_id=payment.id, patient_id=payment.patient_id, fault=None)
 
@@ -166,7 +164,6 @@ def refused(payment_id: UUID, code: str) -> None:
     if payment.status != PaymentStatus.STARTING:
         return
     payment.status, payment.ended_at, payment.fault = PaymentStatus.FAILED, clock.now(), code
-    db.session.flush()
     claims.release(payment)
     audit.record("payment.failed", subject_id=payment.id, patient_id=payment.patient_id, fault=code)
 

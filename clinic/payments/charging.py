@@ -108,7 +108,6 @@ def _announce() -> None:
             day = max(invoice.due_on, today + days)
             db.session.add(AutopayNotice(autopay_id=wish.id, invoice_id=invoice.id, announced_at=clock.now(), charge_on=day))
         if new:
-            db.session.flush()
             audit.record("autopay.announced", subject_id=wish.portal_user_id, patient_id=wish.patient_id, invoices=len(new))
             telling.autopay_announced(wish.portal_user_id)
 
@@ -162,13 +161,11 @@ def _begin(notice_id: UUID, account_id: str) -> UUID | None:
     try:
         with db.session.begin_nested():  # undone alone, where somebody else is faster
             db.session.add(payment)
-            db.session.flush()
             if not claims.take_one(payment, notice.invoice_id, due):
                 raise Conflict("Somebody pays this invoice now.")
     except Conflict:
         return None
     notice.payment_id = payment.id
-    db.session.flush()
     audit.record(
         "payment.begun", subject_id=payment.id, patient_id=payment.patient_id, amount_minor=due.minor, currency=due.currency
     )

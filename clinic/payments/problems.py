@@ -119,7 +119,6 @@ def settle(problem_id: UUID) -> None:
     problem.settled_at, problem.settled_by_id = clock.now(), actors.current().id
     if problem.kind == ProblemKind.UNREADABLE and problem.payment_id:
         _let_go(problem.payment_id)
-    db.session.flush()
     audit.record("payment_problem.settled", subject_id=problem.payment_id, kind=problem.kind, object=problem.object_id)
 
 
@@ -128,6 +127,5 @@ def _let_go(payment_id: UUID) -> None:
     if payment.status not in UNFINISHED:
         return
     payment.status, payment.fault, payment.ended_at = PaymentStatus.FAILED, "unreadable", clock.now()
-    db.session.flush()
     claims.release(payment)
     audit.record("payment.failed", subject_id=payment.id, patient_id=payment.patient_id, fault=payment.fault)

@@ -38,7 +38,8 @@ def _to_payer(payment: Payment, letter: type[Letter]) -> None:
     """Who paid by a mailed link is written to where the invoice was mailed."""
     if payment.mailing_id:
         outbox.post(letter(to=mailed_invoices.receiver_of(payment.mailing_id)))
-    elif payment.portal_user_id:
+    else:
+        assert payment.portal_user_id
         _to_user(payment.portal_user_id, letter)
 
 

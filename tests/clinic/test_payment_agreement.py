@@ -256,6 +256,7 @@ OPENED = OurDispute("dp_1", DisputeStatus.OPEN)
         (OurDispute("dp_1", DisputeStatus.LOST, Entry(True)), "needs_response", []),
         (OurDispute("dp_1", DisputeStatus.LOST, Entry(True)), "won", [NoteDispute, WinBack]),
         (OurDispute("dp_1", DisputeStatus.WON, Entry(True, True)), "lost", [NoteDispute, Report]),
+        (OurDispute("dp_1", DisputeStatus.LOST, Entry(True, True)), "won", [NoteDispute]),  # a person has looked at it
         (OurDispute("dp_1", DisputeStatus.WON), "lost", [NoteDispute, TakeBack]),
         (OurDispute("dp_1", DisputeStatus.WON), "needs_response", []),
         (OurDispute("dp_1", DisputeStatus.INQUIRY_CLOSED), "warning_under_review", []),
@@ -302,6 +303,13 @@ def test_what_a_dispute_went_through_is_walked_through(
     assert [each.status.value for each in noted] == statuses
     assert [each.before for each in noted] == [ours.status if ours else None, *(each.status for each in noted)][: len(noted)]
     assert [type(each) for each in taken if not isinstance(each, NoteDispute)] == lines
+
+
+def test_what_was_lost_won_and_lost_again_unseen_is_taken_back_once_and_then_told() -> None:
+    """A second loss has no line of its own. Lost: it is entered under the first one's name, or nobody hears of it."""
+    known = replace(SUCCEEDED, disputes=(OPENED,))
+    taken = told(known, facts(checkout(), intent(), disputes=(dispute("lost", "needs_response", "lost", "won"),)))
+    assert [type(each) for each in taken] == [NoteDispute, TakeBack, NoteDispute, WinBack, NoteDispute, Report]
 
 
 # By chance: a history unfolds at Stripe, and we look at it at any moments, each any number of times.

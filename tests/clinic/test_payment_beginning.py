@@ -240,3 +240,16 @@ def test_who_calls_off_holds_the_payment_and_lets_its_invoices_go(desk: Desk) ->
     assert recorded(desk.app, "payment.ended") == [{"fault": None}]
     with desk.clinic_transaction():
         assert claims.of_payment(payment) == [(invoice, Money(5000, "usd"))]
+
+
+# By a mailed link
+
+
+def test_a_link_that_is_no_longer_good_begins_nothing(desk: Desk) -> None:
+    """Lost: whoever finds an old letter holds an invoice that nobody else can pay then."""
+    desk.let_links_pay()
+    secret = desk.mail(desk.invoice(5000))
+    with clock.moved(timedelta(days=8)), pytest.raises(NotFound):
+        desk.begin_by_link(secret)
+    with desk.clinic_transaction():
+        assert payments.of_patient(desk.patient_id) == []

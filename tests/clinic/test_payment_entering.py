@@ -219,6 +219,20 @@ def test_what_was_lost_and_is_won_after_all_pays_its_invoice_again(desk: Desk) -
     assert desk.events("dispute.") == ["dispute.opened", "dispute.closed", "dispute.closed"]
 
 
+def test_a_loss_that_nobody_saw_is_on_the_account_with_what_came_back(desk: Desk) -> None:
+    """Seen as an inquiry, and next when it was won after all. Lost: the account tells otherwise than the bank's statement."""
+    invoice = desk.invoice(5000)
+    payment = desk.paid(invoice)
+    desk.fake.inquire(desk.intent(payment))
+    desk.look(payment)
+    dispute = desk.fake.dispute(desk.intent(payment))["id"]
+    for how in ("lost", "won"):
+        desk.fake.close_dispute(dispute, how)
+    desk.look(payment)
+    assert desk.lines() == [("payment", -5000), ("chargeback", 5000), ("chargeback", -5000)]
+    assert (desk.due(invoice), desk.balance(), disputes(desk)) == (0, 0, ["won"])
+
+
 def test_a_lost_dispute_takes_credit_before_what_was_paid_with_it(desk: Desk) -> None:
     invoice = desk.invoice(2000)
     payment = desk.paid(amount=5000)

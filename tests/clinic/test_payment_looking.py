@@ -205,7 +205,7 @@ def test_a_payment_that_was_made_on_another_account_is_not_this_ones(desk: Desk)
 # A charge without any page
 
 
-def test_a_charge_whose_answer_was_lost_is_known_by_its_event(desk: Desk) -> None:
+def test_a_charge_whose_answer_was_lost_is_known_by_its_event(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     invoice = pay_by_card_when_due(desk)
     with announced(desk):
         desk.fake.fault("POST /v1/payment_intents", "lost", times=None)
@@ -214,6 +214,7 @@ def test_a_charge_whose_answer_was_lost_is_known_by_its_event(desk: Desk) -> Non
         (made,) = desk.fake.objects("payment_intent", desk.account_id)[1:]
         assert payments.look_at_intent(desk.account_id, made["id"])
     assert charged(desk) == [("succeeded", 5000)] and desk.due(invoice) == 0
+    assert f"did not answer about charge {made['metadata']['payment']}" in caplog.text
 
 
 def test_an_event_is_enough_whatever_the_clocks_say(desk: Desk) -> None:
