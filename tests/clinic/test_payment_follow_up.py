@@ -72,7 +72,7 @@ def test_what_is_looked_at_by_one_worker_is_left_by_the_next(desk: Desk) -> None
     assert asked(desk) > before and desk.status(payment) == "open"
 
 
-def test_a_look_says_whether_it_brought_anything(desk: Desk) -> None:
+def test_a_look_says_whether_it_brought_anything(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """The reconciliation counts what was put right."""
     payment = desk.pay(desk.invoice(5000))
     desk.fake.fault("GET *", "500", times=None)
@@ -82,6 +82,7 @@ def test_a_look_says_whether_it_brought_anything(desk: Desk) -> None:
     desk.fake.deauthorise(desk.account_id)
     assert follow_up.try_to_look(payment) is True and follow_up.try_to_look(payment) is False
     assert desk.problems() == ["unreadable"]
+    assert f"Payment {payment} waits" in caplog.text and f"does not show payment {payment}" in caplog.text
 
 
 # Ending
@@ -136,13 +137,13 @@ def test_pages_on_which_everything_is_still_owed_stay(desk: Desk) -> None:
     assert desk.status(payment) == "ended"
 
 
-def test_a_stripe_that_is_down_keeps_pages_open_and_everything_else_going(desk: Desk) -> None:
+def test_a_stripe_that_is_down_keeps_pages_open_and_everything_else_going(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """A page of which Stripe does not say that it is over may still be paid on: it is not called ended."""
     invoice, payment = opened(desk)
     take_cash(desk, invoice, 5000)
     desk.fake.down()
     follow_up.look_again()
-    assert desk.status(payment) == "open"
+    assert desk.status(payment) == "open" and "checkouts wait" in caplog.text
     desk.fake.clear_faults()
     with clock.moved(timedelta(minutes=1)):
         follow_up.look_again()
