@@ -91,11 +91,11 @@ def app_secret_command() -> None:
 
 @group.command("sign-up")
 def sign_up_command() -> None:
-    """Elm Street signs up for payment processing at the stand-in for Stripe, if it has not yet."""
+    """Elm Street signs up for payment processing at the stand-in for Stripe, if it has not yet, and mails an invoice."""
     with transaction():
         elm = clinics.find_at(ELM)
     assert elm
-    demo_processing.sign_up(elm)
+    demo_processing.sign_up(elm, "omar@family.example")
 
 
 def fill(crowd: int = 0) -> None:

@@ -24,7 +24,7 @@ from tenancy.clinics import ClinicEntry, Plan
 from tenancy.database import db, transaction
 from tenancy.errors import Conflict
 from tenancy.tenant import Role
-from tests.inside import acting, inside, letters
+from tests.inside import acting, inside, letters, written
 from tests.stripe_fake.client import StripeFake
 from tests.visitor import Visitor
 
@@ -391,6 +391,7 @@ def test_the_demos_clinic_is_signed_up_at_the_stand_in_once(app: Flask, stripe_s
         assert run.exit_code == 0, run.output
     [account] = accounts(app)
     assert account.charges_enabled and is_on(app) and len(stripe_standing.objects("account")) == 1
+    assert len([page for page in written(app, demo.ELM) if "/link/invoice/" in page.text]) == 1
 
 
 # Words
