@@ -110,7 +110,7 @@ def find_mine_live(invoice_ids: tuple[UUID, ...]) -> UUID | None:
         PaymentInvoice.invoice_id.in_(invoice_ids), PaymentInvoice.released_at.is_(None)
     )
     mine = select(Payment.id).where(Payment.id.in_(held), Payment.portal_user_id == tenant.current().portal_user_id)
-    return db.session.scalars(mine.limit(1)).first()
+    return db.session.scalars(mine).first()
 
 
 def order_of(payment: Payment, success_url: str, cancel_url: str) -> CheckoutOrder:

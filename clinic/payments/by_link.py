@@ -47,6 +47,5 @@ def get(secret: str, payment_id: UUID) -> PaymentRow:
 
 def find_live(mailing_id: UUID) -> UUID | None:
     """The payment that was begun by this link and has not ended."""
-    return db.session.scalars(
-        select(Payment.id).where(Payment.mailing_id == mailing_id, Payment.status.in_(UNFINISHED)).limit(1)
-    ).first()
+    live = select(Payment.id).where(Payment.mailing_id == mailing_id, Payment.status.in_(UNFINISHED))
+    return db.session.scalars(live).first()

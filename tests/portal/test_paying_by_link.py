@@ -285,6 +285,16 @@ def test_an_open_page_is_ended_when_its_link_is_no_longer_good(
     assert "Nothing was paid" in greta.read(where(payment))
 
 
+def test_an_open_page_stays_while_its_link_is_good(desk: Desk, invoice: UUID, greta: Visitor) -> None:
+    """Else whoever types in a card number for a minute finds the page gone."""
+    payment, url = start(desk, greta)
+    desk.look_again()
+    assert (desk.status(payment), open_pages(desk)) == ("open", 1)
+    desk.fake.pay(session_of(url))
+    desk.look(payment)
+    assert desk.due(invoice) == 0
+
+
 def test_what_became_of_the_money_is_told_after_the_link_has_run_out_too(desk: Desk, invoice: UUID, greta: Visitor) -> None:
     payment, url = start(desk, greta)
     desk.fake.pay(session_of(url))
