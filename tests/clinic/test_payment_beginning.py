@@ -77,10 +77,10 @@ def test_a_clinic_that_takes_no_payments_begins_none(desk: Desk, become: Callabl
         assert payments.of_patient(desk.patient_id) == []
 
 
-def test_without_a_key_nobody_is_sent_to_stripe(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_nobody_is_sent_to_stripe(desk: Desk) -> None:
     with desk.clinic_transaction():
         assert payments.find_account() == desk.account_id
-        monkeypatch.setitem(desk.app.extensions, "stripe_gateway", None)
+        desk.app.extensions["stripe_gateway"] = None
         assert payments.find_account() is None
 
 
