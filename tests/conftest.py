@@ -45,7 +45,7 @@ SHARED_MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes begin first, then those with many tests: so that two processes end at about one time."""
+    """What takes longest begins first, then files with many tests: so that two processes end at about one time."""
     tests = Counter(item.path for item in items)
     long = {item.path for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: (item.path not in long, -tests[item.path]))

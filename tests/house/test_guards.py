@@ -152,6 +152,7 @@ def test_every_page_is_open_on_purpose_or_closed(app: Flask) -> None:
     assert unguarded(app, DECLARED) == []
 
 
+@pytest.mark.long
 def test_every_cell_is_as_declared_and_additions_to_a_request_change_none(app: Flask) -> None:
     """A clinic or a patient named in a form, a query or a header moves nobody; a role named there raises nobody."""
     assert not (wrong := wrong_cells(app, DECLARED, _extras(app))), "\n".join(wrong)
