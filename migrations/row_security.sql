@@ -2,8 +2,8 @@
 --
 -- The application logs in as `portico`, which may read the directory of clinics and nothing else. At the start of each
 -- transaction it takes one of the roles below, and says in which clinic (app.clinic_id) and, once somebody's session is
--- known, for whom (app.portal_user_id, app.staff_member_id), or by which mailed link (app.link_hash), it asks. Outside a clinic every table but the directory is
--- permission denied.
+-- known, for whom (app.portal_user_id, app.staff_member_id), or by which mailed link (app.link_hash), it asks. Outside a
+-- clinic every table but the directory is permission denied.
 --
 --   portico_door      nobody has signed in yet: sessions, passwords, mailed links, the people they belong to; no records
 --   portico_payer     whoever follows a mailed invoice: what that one comes to, and paying it

@@ -10,7 +10,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from flask import Flask
 from sqlalchemy import select
 
 from clinic import portal_users
@@ -19,8 +18,7 @@ from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import NotFound, Refused
 from tests import inside
-from tests.paying import ANA, Desk, at_elm, give_billing, use_account
-from tests.stripe_fake.client import StripeFake
+from tests.paying import ANA, Desk, give_billing, use_account
 
 TODAY = date(2030, 5, 20)
 
@@ -34,11 +32,10 @@ def at(desk: Desk, day: date, hour: int = 12) -> Iterator[None]:
 
 
 @pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
+def desk(desk: Desk) -> Desk:
     """Maria saved a card as she paid."""
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        standing.paid(standing.invoice(1000), saves_card=True)
-        yield standing
+    desk.paid(desk.invoice(1000), saves_card=True)
+    return desk
 
 
 def card(desk: Desk) -> UUID:

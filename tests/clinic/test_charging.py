@@ -3,12 +3,10 @@
 Lost if it fails: a card is charged twice, against a wish that ended at this very moment, or for another family's invoice.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import select, text
 
 from clinic.account import entering
@@ -20,14 +18,8 @@ from tenancy.database import db
 from tests import books, inside
 from tests.access import recorded
 from tests.clinic.test_autopay import announced, charged, choose, endings, pay_by_card_when_due
-from tests.paying import Desk, at_elm, give_billing
-from tests.stripe_fake.client import StripeFake, Thing
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import Desk, give_billing
+from tests.stripe_fake.client import Thing
 
 
 def let_omar_pay_too(desk: Desk) -> UUID:

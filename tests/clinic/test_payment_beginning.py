@@ -4,14 +4,13 @@ Lost if it fails: somebody pays another amount than they read, an invoice is hel
 called off can still be paid on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 from sqlalchemy import select, text
 
 from clinic import payments, stripe_gateway
@@ -27,14 +26,7 @@ from tests import books
 from tests.access import recorded
 from tests.clinic.test_locks import locks
 from tests.clinic.test_payment_entering import claimed
-from tests.paying import BACK, Desk, at_elm, give_billing
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import BACK, Desk, give_billing
 
 
 def page_of(desk: Desk, payment: UUID) -> CheckoutFacts:

@@ -3,12 +3,10 @@
 Lost if it fails: a page or the audit log tells otherwise than the bank; money lies where nobody meant it to go.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import select
 
 from clinic import account, invoices, payments, portal_users
@@ -20,14 +18,7 @@ from tenancy import clock
 from tenancy.database import db
 from tests.access import recorded
 from tests.clinic.test_refunds import disputes, give_back
-from tests.paying import ANA, Desk, at_elm
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import ANA, Desk
 
 
 def claimed(desk: Desk, payment: UUID) -> list[UUID]:

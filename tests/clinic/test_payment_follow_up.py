@@ -4,12 +4,10 @@ Lost if it fails: with one event lost a family's payment is never seen; or someb
 or what was paid at the desk meanwhile.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from flask import Flask
 
 from clinic import payments, portal_users
 from clinic.payments import follow_up
@@ -18,14 +16,7 @@ from tenancy import clock
 from tests import inside
 from tests.clinic.test_autopay import choose, endings
 from tests.clinic.test_payment_entering import take_cash
-from tests.paying import ANA, Desk, at_elm
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import ANA, Desk
 
 
 def opened(desk: Desk, minor: int = 5000) -> tuple[UUID, UUID]:

@@ -5,11 +5,10 @@ tests/attack/test_t10_two_tabs.py and test_t34_refunds_and_minor_units.py, where
 race is lost.)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 
 from clinic import payments
 from clinic.money import Money
@@ -18,16 +17,9 @@ from clinic.payments.problems import ProblemKind
 from tests.clinic.test_autopay import announced, pay_by_card_when_due
 from tests.clinic.test_locks import locks
 from tests.clinic.test_refunds import ask, limit
-from tests.paying import ANA, Desk, at_elm
-from tests.stripe_fake.client import StripeFake
+from tests.paying import ANA, Desk
 
 ACCOUNT, PAYMENT = "patients", "payments"
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
 
 
 REFUNDS: dict[str, Callable[[UUID, UUID], object]] = {

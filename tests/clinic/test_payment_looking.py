@@ -3,7 +3,6 @@
 Lost if it fails: money that came is found by nobody, or what somebody else made under our mark passes for a family's payment.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -11,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 
 from clinic import payments, stripe_gateway
 from clinic.money import Money
@@ -21,14 +19,7 @@ from clinic.stripe_gateway import CheckoutFacts, line
 from tenancy import clock
 from tenancy.errors import Conflict, NotFound
 from tests.clinic.test_autopay import announced, at, charged, pay_by_card_when_due
-from tests.paying import BACK, Desk, at_elm, use_account
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import BACK, Desk, use_account
 
 
 def never_kept(desk: Desk, payment: UUID, **changed: Any) -> CheckoutFacts:

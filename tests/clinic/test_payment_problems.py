@@ -5,7 +5,6 @@ Lost if it fails: a family has paid twice and nobody knows; or the clinic is tol
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -24,14 +23,7 @@ from tenancy.errors import Conflict, NotFound
 from tests import books, inside
 from tests.access import recorded
 from tests.clinic.test_payment_entering import claimed
-from tests.paying import BEN, Desk, at_elm, give_billing
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import BEN, Desk, give_billing
 
 
 def report(desk: Desk, kind: ProblemKind, about: str, payment: UUID | None = None, amount: Money | None = None) -> bool:

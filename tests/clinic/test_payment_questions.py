@@ -3,13 +3,11 @@
 Lost if it fails: a caregiver reads what another one paid, or staff answer a bank a day too late.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 from sqlalchemy import select
 
 from clinic import payments
@@ -19,14 +17,7 @@ from tenancy.errors import NotFound
 from tests import inside
 from tests.clinic.test_refund_asking import of_another_patient
 from tests.clinic.test_refunds import ask, give_back, limit
-from tests.paying import Desk, at_elm, give_billing
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import Desk, give_billing
 
 
 def omar(desk: Desk) -> UUID:

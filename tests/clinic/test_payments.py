@@ -3,13 +3,11 @@
 Lost if it fails: a family pays twice or pays and it is not seen, or the clinic's books tell what did not happen.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 
 from clinic import account, invoices, payments, portal_users, stripe_gateway
 from clinic.account import LineKind, Method
@@ -21,16 +19,7 @@ from tenancy import clinics, clock
 from tenancy.database import db, transaction
 from tenancy.errors import Conflict, NotFound, Refused
 from tests import books, inside
-from tests.paying import ANA, BACK, Desk, at_elm, give_billing
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    """With the clinic open around the test."""
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
-
+from tests.paying import ANA, BACK, Desk, give_billing
 
 # Paying
 

@@ -3,7 +3,6 @@
 Lost if it fails: what no event told stays wrong for good, or the clinic is told of the same thing every hour.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -21,15 +20,9 @@ from tests.paying import BACK, Desk, at_elm, use_account
 from tests.stripe_fake.client import StripeFake
 
 
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    """Nothing is looked at as if it had just begun."""
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
-
-
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked at as if it had just begun."""
     monkeypatch.setattr(reconciliation, "JUST_BEGUN", timedelta(0))
 
 

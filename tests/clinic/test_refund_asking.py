@@ -3,13 +3,11 @@
 Lost if it fails: money goes back that nobody may send, or twice, or a family waits for what was never sent.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 
 from clinic import payments
 from clinic.money import Money
@@ -20,14 +18,7 @@ from tenancy.errors import NotFound, Refused
 from tests import books, inside
 from tests.access import recorded
 from tests.clinic.test_refunds import ask, give_back, limit, statuses
-from tests.paying import ANA, BEN, Desk, at_elm, give_billing
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import ANA, BEN, Desk, give_billing
 
 
 def of_another_patient(desk: Desk, minor: int = 700) -> UUID:

@@ -3,12 +3,10 @@
 Lost if it fails: money is given back twice or never, more than was paid, or the books say otherwise than the bank.
 """
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
 from sqlalchemy import select
 
 from clinic import billing_settings
@@ -18,14 +16,7 @@ from clinic.stripe_gateway import StripeUnknown
 from tenancy import clock
 from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
-from tests.paying import ANA, BEN, Desk, at_elm
-from tests.stripe_fake.client import StripeFake
-
-
-@pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        yield standing
+from tests.paying import ANA, BEN, Desk
 
 
 def ask(desk: Desk, payment: UUID, minor: int, *, refund_id: UUID | None = None, email: str = BEN, reason: str = "Agreed") -> UUID:

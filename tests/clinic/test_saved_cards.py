@@ -3,12 +3,10 @@
 Lost if it fails: a card is kept that nobody offered, or taken back and charged all the same.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import select
 
 from clinic.payments import SavedCard, StripeCustomer, autopay, cards, find_account
@@ -19,16 +17,14 @@ from tenancy.database import db
 from tenancy.errors import Conflict, NotFound, Refused
 from tests.clinic.test_autopay import choose, endings
 from tests.inside import patient, waiting_jobs
-from tests.paying import Desk, at_elm, use_account
-from tests.stripe_fake.client import StripeFake
+from tests.paying import Desk, use_account
 
 
 @pytest.fixture
-def desk(app: Flask, stripe_fake: StripeFake) -> Iterator[Desk]:
+def desk(desk: Desk) -> Desk:
     """Maria saved a card as she paid."""
-    with at_elm(app, stripe_fake) as standing, standing.open_clinic():
-        standing.paid(standing.invoice(1000), saves_card=True)
-        yield standing
+    desk.paid(desk.invoice(1000), saves_card=True)
+    return desk
 
 
 def another_card(desk: Desk, label: str = "Mastercard 4444") -> UUID:
